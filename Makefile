@@ -1,0 +1,59 @@
+# Everything a newcomer needs: `make run` and `make test` do all the set-up themselves.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+# What the end-to-end tests type or drive, and the Debian packages that bring it.
+TEST_PROGRAMS := chromium curl unzip sqlite3 strace 7z bsdtar
+TEST_PACKAGES := chromium curl unzip sqlite3 strace p7zip-full libarchive-tools
+
+$(VENV)/run.stamp: pyproject.toml requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e '.[dev]'
+	@touch $@
+
+.PHONY: run
+run: $(VENV)/run.stamp ## Start the server on http://localhost:8000 and print where to log in
+	@$(BIN)/fastcms serve
+
+.PHONY: test
+test: $(VENV)/test.stamp programs check ## Check and test everything (what CI runs)
+	@$(BIN)/pytest
+
+.PHONY: check
+check: $(VENV)/test.stamp ## Lint, types and layers, without the tests
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: programs
+programs:
+	@for program in $(TEST_PROGRAMS); do command -v $$program >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "Installing the programs that the tests drive: $(TEST_PACKAGES)"; \
+	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $(TEST_PACKAGES) >/dev/null; \
+	fi
+
+.PHONY: demo
+demo: $(VENV)/test.stamp ## Watch a site being filled, backed up, half deleted and restored, in under a minute
+	@$(BIN)/python -m benchmarks.demo
+
+.PHONY: lock
+lock: ## Pin the newest releases into requirements.txt and requirements-dev.txt
+	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install --quiet . && $(VENV)/lock/bin/pip freeze --exclude fastcms > requirements.txt
+	$(VENV)/lock/bin/pip install --quiet '.[dev]' && $(VENV)/lock/bin/pip freeze --exclude fastcms > requirements-dev.txt
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches (never data/)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16

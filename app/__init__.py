@@ -1,0 +1,1 @@
+"""The documented entry point lives in app.main."""

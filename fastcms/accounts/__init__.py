@@ -1,0 +1,1 @@
+"""Admins and editors, their sessions, and API tokens."""

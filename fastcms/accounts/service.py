@@ -1,0 +1,266 @@
+"""Accounts, sessions and API tokens."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+
+import sqlalchemy as sa
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from fastcms.accounts.models import Account, ApiToken, LoginFailure, LoginSession
+from fastcms.accounts.schemas import ROLE_SCOPES, Caller, NewAccount, Role, Scope
+from fastcms.database import Database, utc_now
+from fastcms.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotAuthenticatedError,
+    NotFoundError,
+    PermissionDeniedError,
+    TooManyAttemptsError,
+)
+from fastcms.site import Site
+
+_FREE_ATTEMPTS = 5
+_LONGEST_WAIT_SECONDS = 15 * 60
+# Failures older than this are forgotten.
+_FAILURE_MEMORY = timedelta(hours=24)
+# Writing a row at every request would make every reader a writer.
+_LAST_USED_PRECISION = timedelta(minutes=1)
+
+_hasher = PasswordHasher()
+# Verified when the account does not exist, so that the answer takes equally long.
+_NOBODYS_HASH = _hasher.hash(secrets.token_urlsafe())
+
+
+def create_account(session: Session, email: str, password: str, role: Role = Role.ADMIN) -> Account:
+    """Create an account.
+
+    Raises: InvalidInputError for a bad address or a short password; ConflictError when it exists.
+    """
+    try:
+        new = NewAccount(email=email, password=password, role=role)
+    except ValidationError as error:
+        problems = [{"field": str(p["loc"][0]), "message": p["msg"]} for p in error.errors()]
+        raise InvalidInputError(
+            "; ".join(f"{p['field']}: {p['message']}" for p in problems), errors=problems
+        ) from error
+    if find_account(session, new.email) is not None:
+        raise ConflictError(
+            f"There is already an account for {new.email}.",
+            hint="`fastcms admin password EMAIL` sets a new password.",
+            code="account_exists",
+        )
+    account = Account(email=new.email, password_hash=_hasher.hash(password), role=role)
+    session.add(account)
+    session.flush()
+    return account
+
+
+def find_account(session: Session, email: str) -> Account | None:
+    return session.scalar(sa.select(Account).where(Account.email == email))
+
+
+def has_admin(session: Session) -> bool:
+    return session.scalar(sa.select(Account.id).where(Account.role == Role.ADMIN).limit(1)) is not None
+
+
+def set_password(session: Session, email: str, password: str) -> None:
+    """Set a new password and end the account's sessions."""
+    account = find_account(session, email)
+    if account is None:
+        raise NotFoundError(f"There is no account for {email}.", code="account_not_found")
+    NewAccount(email=account.email, password=password)
+    account.password_hash = _hasher.hash(password)
+    session.execute(sa.delete(LoginSession).where(LoginSession.account_id == account.id))
+
+
+def log_in(site: Site, email: str, password: str, address: str) -> tuple[str, LoginSession]:
+    """Open a session; the token is returned once and only its hash is kept.
+
+    Raises: NotAuthenticatedError; TooManyAttemptsError after repeated wrong passwords for this account or
+    from this address.
+    """
+    keys = [f"account:{email.lower()}", f"address:{address}"]
+    _refuse_if_too_many(site.database, keys)
+    with site.database.read() as session:
+        account = find_account(session, email)
+    if not _is_password_right(account, password) or account is None:
+        _count_failure(site.database, keys)
+        raise NotAuthenticatedError(
+            "The email address or the password is wrong.",
+            hint="`fastcms admin password EMAIL` on the server sets a new password.",
+            code="wrong_credentials",
+        )
+    token = _new_token()
+    now = utc_now()
+    login = LoginSession(
+        token_hash=_hash_token(token),
+        account_id=account.id,
+        created=now,
+        expires=now + timedelta(hours=site.settings.session_hours),
+        last_used=now,
+    )
+    with site.database.write() as session:
+        session.execute(sa.delete(LoginFailure).where(LoginFailure.key.in_(keys)))
+        session.execute(sa.delete(LoginSession).where(LoginSession.expires < now))
+        session.add(login)
+    return token, login
+
+
+def log_out(session: Session, token: str) -> None:
+    session.execute(sa.delete(LoginSession).where(LoginSession.token_hash == _hash_token(token)))
+
+
+def authenticate(database: Database, token: str) -> Caller:
+    """Find out who holds a token.
+
+    Raises: NotAuthenticatedError when it is unknown or has expired.
+    """
+    token_hash = _hash_token(token)
+    now = utc_now()
+    with database.read() as session:
+        found = session.execute(
+            sa.select(LoginSession, Account).join(Account).where(LoginSession.token_hash == token_hash)
+        ).first()
+        holder: LoginSession | ApiToken | None = found[0] if found else None
+        if found:
+            account = found[1]
+            caller = Caller("account", account.email, ROLE_SCOPES[Role(account.role)], account.id)
+        else:
+            holder = session.scalar(sa.select(ApiToken).where(ApiToken.token_hash == token_hash))
+            if holder is not None:
+                caller = Caller("token", holder.name, frozenset(Scope(s) for s in holder.scopes.split()))
+    if holder is None or (holder.expires is not None and holder.expires <= now):
+        raise NotAuthenticatedError(
+            "The token is unknown or has expired.",
+            hint="Log in again, or create a new token.",
+            code="token_invalid",
+        )
+    if holder.last_used is None or now - holder.last_used > _LAST_USED_PRECISION:
+        with database.write() as session:
+            session.merge(holder).last_used = now
+    return caller
+
+
+def create_token(
+    session: Session, name: str, scopes: list[Scope], expires_after: timedelta | None
+) -> tuple[str, ApiToken]:
+    """Create an API token; the token is returned once and only its hash is kept.
+
+    Raises: InvalidInputError; ConflictError when the name is taken.
+    """
+    if not name.strip() or len(name) > ApiToken.name.type.length:
+        raise InvalidInputError("A token's name has 1 to 100 characters.")
+    if session.scalar(sa.select(ApiToken.id).where(ApiToken.name == name)) is not None:
+        raise ConflictError(
+            f"There is already a token named {name}.",
+            hint=f"Choose another name, or remove it with `fastcms token revoke {name}`.",
+            code="token_exists",
+        )
+    token = _new_token()
+    row = ApiToken(
+        name=name,
+        token_hash=_hash_token(token),
+        scopes=" ".join(scopes),
+        expires=utc_now() + expires_after if expires_after else None,
+    )
+    session.add(row)
+    session.flush()
+    return token, row
+
+
+def list_tokens(session: Session) -> list[ApiToken]:
+    return list(session.scalars(sa.select(ApiToken).order_by(ApiToken.created)))
+
+
+def revoke_token(session: Session, name: str) -> None:
+    row = session.scalar(sa.select(ApiToken).where(ApiToken.name == name))
+    if row is None:
+        raise NotFoundError(f"There is no token named {name}.", code="token_not_found")
+    session.delete(row)
+
+
+def setup_code(site: Site) -> str:
+    """The code that proves, on the set-up page, that one can read the server's terminal.
+
+    It follows from the data folder's secret, so that all workers print the same one; it works only until
+    the first admin exists.
+    """
+    digest = hmac.new(site.secret_key.encode(), b"set-up code", hashlib.sha256).hexdigest()
+    return f"{digest[:4]}-{digest[4:8]}-{digest[8:12]}"
+
+
+def set_up_first_admin(site: Site, code: str, email: str, password: str, address: str) -> None:
+    """Create the first admin, for whoever knows the set-up code.
+
+    Raises: PermissionDeniedError for a wrong code or when there is an admin already;
+    TooManyAttemptsError; InvalidInputError.
+    """
+    keys = ["set-up", f"address:{address}"]
+    _refuse_if_too_many(site.database, keys)
+    if not hmac.compare_digest(code.strip().lower().encode(), setup_code(site).encode()):
+        _count_failure(site.database, keys)
+        raise PermissionDeniedError(
+            "The set-up code is wrong.",
+            hint="The server printed it when it started.",
+            code="setup_code_wrong",
+        )
+    with site.database.write() as session:
+        if has_admin(session):
+            raise PermissionDeniedError(
+                "This site has been set up already.", hint="Log in.", code="setup_done"
+            )
+        create_account(session, email, password, Role.ADMIN)
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _hash_token(token: str) -> str:
+    # A fast hash suffices: 256 random bits cannot be guessed.
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _is_password_right(account: Account | None, password: str) -> bool:
+    try:
+        return _hasher.verify(account.password_hash if account else _NOBODYS_HASH, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def _refuse_if_too_many(database: Database, keys: list[str]) -> None:
+    with database.read() as session:
+        rows = list(session.scalars(sa.select(LoginFailure).where(LoginFailure.key.in_(keys))))
+    now = utc_now()
+    wait_seconds = max(
+        (
+            (row.latest - now).total_seconds()
+            + min(2 ** (row.failures - _FREE_ATTEMPTS), _LONGEST_WAIT_SECONDS)
+            for row in rows
+            if row.failures >= _FREE_ATTEMPTS
+        ),
+        default=0.0,
+    )
+    if wait_seconds > 0:
+        retry_after_seconds = int(wait_seconds) + 1
+        raise TooManyAttemptsError(
+            f"Too many wrong passwords: try again in {retry_after_seconds} s.",
+            retry_after_seconds=retry_after_seconds,
+            hint="Wait; each further wrong password doubles the time.",
+        )
+
+
+def _count_failure(database: Database, keys: list[str]) -> None:
+    now = utc_now()
+    with database.write() as session:
+        session.execute(sa.delete(LoginFailure).where(LoginFailure.latest < now - _FAILURE_MEMORY))
+        for key in keys:
+            row = session.get(LoginFailure, key) or LoginFailure(key=key, failures=0, latest=now)
+            row.failures = min(row.failures + 1, 30)  # 2**30 s is beyond the longest wait
+            row.latest = now
+            session.add(row)

@@ -1,0 +1,1 @@
+"""The dashboard: its frame, login and navigation."""

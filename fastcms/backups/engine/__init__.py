@@ -1,0 +1,1 @@
+"""The backup engine: plain Python on paths and frozen dataclasses; no web, no ORM, no settings."""

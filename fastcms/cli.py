@@ -1,0 +1,58 @@
+"""The `fastcms` command. Each domain brings its own subcommands."""
+
+from typing import Annotated
+
+import typer
+import uvicorn
+
+import fastcms
+from fastcms.accounts.commands import admin_app, token_app
+from fastcms.config import load_settings
+from fastcms.site import Site, new_site
+from fastcms.startup import start_up
+from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
+
+app = typer.Typer(
+    name="fastcms",
+    no_args_is_help=True,
+    help=fastcms.__doc__,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(admin_app, name="admin")
+app.add_typer(token_app, name="token")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(fastcms.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - Typer needs the parameter
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    def open_site() -> Site:
+        site = new_site(load_settings())
+        context.with_resource(start_up(site))
+        context.call_on_close(site.database.close)
+        return site
+
+    context.obj = CommandContext(open_site)
+
+
+@app.command()
+def serve() -> None:
+    """Run the server at FASTCMS_HOST and FASTCMS_PORT."""
+    with errors_as_exit_codes():
+        settings = load_settings()
+        messages.print(f"FastCMS {fastcms.__version__}: log in at http://localhost:{settings.port}/admin")
+        uvicorn.run("app.main:app", host=settings.host, port=settings.port, log_config=None)
+
+
+def main() -> None:
+    app()

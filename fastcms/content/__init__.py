@@ -1,0 +1,1 @@
+"""Collections with typed fields, and their records."""

@@ -1,0 +1,215 @@
+"""Everything that can go wrong, in one tree.
+
+FastCMSError(message, hint, code)
+├ ConfigError · SchemaTooNewError
+├ InvalidInputError · NotFoundError · ConflictError · TooLargeError · UnsatisfiableError
+├ NotAuthenticatedError · PermissionDeniedError · TooManyAttemptsError
+└ BackupError
+  ├ BackupNotFoundError · BackupBusyError · NotEnoughSpaceError · SnapshotError
+  ├ ArchiveError
+  │ ├ CorruptArchiveError · UnsafeArchiveError · UnsupportedVersionError
+  └ RestoreError
+    └ RestorePendingError · NoPendingRestoreError · RolledBackError
+
+A message says what happened and to which file; a hint says what to do. `code` is stable: programs may
+compare it. `STATUS` is the only place that knows about HTTP statuses and exit codes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class FastCMSError(Exception):
+    """Base of every error that FastCMS raises on purpose."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+
+class ConfigError(FastCMSError):
+    """A setting, or the folder it points at, cannot be used."""
+
+    code = "config_invalid"
+
+
+class SchemaTooNewError(FastCMSError):
+    """The database was written by a newer FastCMS."""
+
+    code = "schema_too_new"
+
+
+class InvalidInputError(FastCMSError):
+    """What the caller sent does not fit; `errors` names each field and what is wrong with it."""
+
+    code = "invalid_input"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: str | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.errors = list(errors)
+
+
+class NotFoundError(FastCMSError):
+    """What the caller named does not exist, or is not visible to them."""
+
+    code = "not_found"
+
+
+class ConflictError(FastCMSError):
+    """The request is sound but contradicts what is there."""
+
+    code = "conflict"
+
+
+class TooLargeError(FastCMSError):
+    """An upload is over its limit."""
+
+    code = "too_large"
+
+
+class UnsatisfiableError(FastCMSError):
+    """A Range header asks for bytes that the file does not have."""
+
+    code = "range_not_satisfiable"
+
+
+class NotAuthenticatedError(FastCMSError):
+    """No credentials, or none that are valid."""
+
+    code = "not_authenticated"
+
+
+class PermissionDeniedError(FastCMSError):
+    """The credentials are valid but do not allow this."""
+
+    code = "permission_denied"
+
+
+class TooManyAttemptsError(FastCMSError):
+    """Slowed down after repeated wrong passwords."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, message: str, *, retry_after_seconds: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BackupError(FastCMSError):
+    """Base of everything about backups."""
+
+    code = "backup_failed"
+
+
+class BackupNotFoundError(BackupError):
+    """No backup has this name."""
+
+    code = "backup_not_found"
+
+
+class BackupBusyError(BackupError):
+    """Another backup, staging or deletion holds the lock; the message says which process."""
+
+    code = "backup_busy"
+
+
+class NotEnoughSpaceError(BackupError):
+    """The disk cannot hold what is about to be written; the message has the numbers."""
+
+    code = "not_enough_space"
+
+
+class SnapshotError(BackupError):
+    """The database could not be copied consistently."""
+
+    code = "snapshot_failed"
+
+
+class ArchiveError(BackupError):
+    """Base of what is wrong with an archive."""
+
+    code = "archive_invalid"
+
+
+class CorruptArchiveError(ArchiveError):
+    """Bytes are missing or differ from their checksums."""
+
+    code = "archive_corrupt"
+
+
+class UnsafeArchiveError(ArchiveError):
+    """An entry's name or type could harm the machine that unpacks it."""
+
+    code = "archive_unsafe"
+
+
+class UnsupportedVersionError(ArchiveError):
+    """The archive was written by a newer FastCMS."""
+
+    code = "archive_too_new"
+
+
+class RestoreError(BackupError):
+    """Base of what is wrong with a restore."""
+
+    code = "restore_failed"
+
+
+class RestorePendingError(RestoreError):
+    """Another restore is already staged."""
+
+    code = "restore_pending"
+
+
+class NoPendingRestoreError(RestoreError):
+    """There is no staged restore to cancel."""
+
+    code = "restore_not_pending"
+
+
+class RolledBackError(RestoreError):
+    """The restore failed at start; the old state is back."""
+
+    code = "restore_rolled_back"
+
+
+# HTTP status and exit code of each class; a subclass that is not listed has those of its parent.
+STATUS: dict[type[FastCMSError], tuple[int, int]] = {
+    FastCMSError: (500, 1),
+    ConfigError: (500, 2),
+    SchemaTooNewError: (500, 2),
+    InvalidInputError: (422, 2),
+    NotFoundError: (404, 3),
+    ConflictError: (409, 4),
+    TooLargeError: (413, 2),
+    UnsatisfiableError: (416, 2),
+    NotAuthenticatedError: (401, 5),
+    PermissionDeniedError: (403, 5),
+    TooManyAttemptsError: (429, 5),
+    BackupError: (500, 1),
+    BackupNotFoundError: (404, 3),
+    BackupBusyError: (409, 4),
+    NotEnoughSpaceError: (507, 6),
+    SnapshotError: (500, 1),
+    ArchiveError: (422, 7),
+    RestoreError: (500, 1),
+    RestorePendingError: (409, 4),
+    NoPendingRestoreError: (404, 3),
+}
+
+
+def status_of(error: FastCMSError) -> tuple[int, int]:
+    """HTTP status and exit code of an error."""
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)

@@ -1,0 +1,72 @@
+"""Assemble the application.
+
+Start-up order, in `startup.start_up`: lock the data folder, finish a pending restore, migrate, serve.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio import to_thread
+from asgi_correlation_id import CorrelationIdMiddleware
+from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel
+from sqlalchemy import text
+
+import fastcms
+from fastcms.accounts.api import router as accounts_router
+from fastcms.config import Settings, load_settings
+from fastcms.logs import configure_logs
+from fastcms.site import new_site
+from fastcms.startup import start_up
+from fastcms.web import (
+    PROBLEM_RESPONSES,
+    CurrentSite,
+    EveryAnswerMiddleware,
+    ReadSession,
+    install_error_handlers,
+)
+
+
+class Health(BaseModel):
+    status: str
+    version: str
+    database: str
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application. No file is touched before the server starts it."""
+    site = new_site(settings or load_settings())
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        configure_logs(site.settings)
+        with await to_thread.run_sync(start_up, site):
+            try:
+                yield
+            finally:
+                await to_thread.run_sync(site.database.close)
+
+    app = FastAPIOffline(
+        title="FastCMS",
+        version=fastcms.__version__,
+        summary=fastcms.__doc__,
+        lifespan=lifespan,
+        responses=PROBLEM_RESPONSES,
+    )
+    app.state.site = site
+    install_error_handlers(app)
+    app.add_middleware(EveryAnswerMiddleware)
+    app.add_middleware(CorrelationIdMiddleware)
+    api = APIRouter(prefix="/api/v1")
+    for router in (accounts_router,):
+        api.include_router(router)
+    app.include_router(api)
+    app.add_api_route("/health", health, tags=["health"])
+    return app
+
+
+def health(_site: CurrentSite, session: ReadSession) -> Health:
+    """Say that the server runs and reaches its database."""
+    session.execute(text("SELECT 1 FROM accounts LIMIT 1"))
+    return Health(status="ok", version=fastcms.__version__, database="ok")

@@ -1,0 +1,67 @@
+"""One site: its settings, its database, and the secret of its data folder."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from fastcms.config import Settings
+from fastcms.database import Database
+from fastcms.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Site:
+    """What every request and command works on. Making one touches no file."""
+
+    settings: Settings
+    database: Database
+
+    @cached_property
+    def secret_key(self) -> str:
+        """The key that signs cookies and set-up codes, shared by all workers, kept out of every backup."""
+        return _read_or_create_secret(self.settings.data_dir / ".secret_key")
+
+
+def new_site(settings: Settings) -> Site:
+    return Site(settings, Database(settings.database_path))
+
+
+def make_data_folder(settings: Settings) -> None:
+    """Create the data folder and its subfolders, readable by their owner only.
+
+    Raises: ConfigError when one cannot be made or written.
+    """
+    for folder in (settings.data_dir, settings.files_dir, settings.backups_dir):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"The folder {folder} cannot be created: {error.strerror}.",
+                hint="Set FASTCMS_DATA_DIR to a folder that this user may write.",
+            ) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"The folder {folder} is not writable for this user.",
+                hint="Change its owner, or set FASTCMS_DATA_DIR to another folder.",
+            )
+
+
+def _read_or_create_secret(path: Path) -> str:
+    """Several workers may come at once: the content is linked into place whole, and the first one wins."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            pass
+        finally:
+            beside.unlink()
+        return path.read_text()

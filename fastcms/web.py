@@ -1,0 +1,206 @@
+"""What every HTTP answer has in common: one error shape, a request id, security headers, one log line."""
+
+import time
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fastcms.errors import FastCMSError, InvalidInputError, TooManyAttemptsError, status_of
+from fastcms.logs import get_logger
+from fastcms.site import Site
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+# Swagger UI starts from an inline script; its files come from this server.
+_DOCS_CSP = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; frame-ancestors 'none'"
+)
+_DOCS_PATHS = ("/docs", "/redoc")
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 describes it, with a stable code and a hint."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    hint: str = ""
+    errors: list[dict[str, Any]] = []
+
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Problem, "description": "What is wrong, and what to do"},
+    "5XX": {"model": Problem, "description": "What went wrong, and what to do"},
+}
+
+
+def get_site(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+CurrentSite = Annotated[Site, Depends(get_site)]
+
+
+def _read_session(site: CurrentSite) -> Iterator[Session]:
+    with site.database.read() as session:
+        yield session
+
+
+def _write_session(site: CurrentSite) -> Iterator[Session]:
+    with site.database.write() as session:
+        yield session
+
+
+# scope="function": the transaction is committed before the answer leaves.
+ReadSession = Annotated[Session, Depends(_read_session, scope="function")]
+WriteSession = Annotated[Session, Depends(_write_session, scope="function")]
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every error as application/problem+json."""
+    app.add_exception_handler(FastCMSError, _answer_fastcms_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(OperationalError, _answer_database_error)
+    app.add_exception_handler(Exception, _answer_unexpected_error)
+
+
+def problem_response(error: FastCMSError) -> JSONResponse:
+    """The HTTP answer for an error."""
+    headers = {}
+    if isinstance(error, TooManyAttemptsError):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    errors = error.errors if isinstance(error, InvalidInputError) else []
+    return _problem(
+        status_of(error)[0], error.message, error.code, error.hint, errors=errors, headers=headers
+    )
+
+
+def _problem(
+    status: int,
+    detail: str,
+    code: str,
+    hint: str = "",
+    *,
+    errors: list[Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    all_headers = dict(headers or {})
+    if status == HTTPStatus.UNAUTHORIZED:
+        all_headers["WWW-Authenticate"] = "Bearer"
+    problem = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        hint=hint,
+        errors=errors or [],
+    )
+    content = problem.model_dump(exclude_defaults=True) | {"type": problem.type, "hint": hint}
+    return JSONResponse(content, status, all_headers, media_type="application/problem+json")
+
+
+def _answer_fastcms_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FastCMSError)  # noqa: S101 - what it was registered for
+    if status_of(error)[0] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        get_logger().error(error.message, code=error.code, hint=error.hint)
+    return problem_response(error)
+
+
+def _answer_validation_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it was registered for
+    # The input itself is left out: it may hold a password.
+    errors = [
+        {"field": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
+        for problem in error.errors()
+    ]
+    detail = "; ".join(f"{problem['field']}: {problem['message']}" for problem in errors)
+    return _problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        detail,
+        "invalid_input",
+        "See /docs for what is expected.",
+        errors=errors,
+    )
+
+
+def _answer_http_exception(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it was registered for
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    return _problem(error.status_code, str(error.detail), code, headers=error.headers)
+
+
+def _answer_database_error(_request: Request, error: Exception) -> JSONResponse:
+    get_logger().error("The database did not answer", reason=str(error.__cause__))
+    return _problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        f"The database did not answer: {error.__cause__}.",
+        "database_unavailable",
+        "Try again; if it stays, look at the disk's free space and at the server's log.",
+    )
+
+
+def _answer_unexpected_error(_request: Request, error: Exception) -> JSONResponse:
+    get_logger().error("Unexpected error", exc_info=error)
+    return _problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "Something went wrong on the server.",
+        "unexpected_error",
+        "The server's log has the reason, beside this answer's X-Request-ID.",
+    )
+
+
+class EveryAnswerMiddleware:
+    """Add the security headers that a route has not set itself, and log one line a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                if scope["path"].startswith(_DOCS_PATHS):
+                    headers.setdefault("Content-Security-Policy", _DOCS_CSP)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        finally:
+            get_logger().info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],  # never the query string: it may carry what nobody should log
+                status=status,
+                milliseconds=round((time.perf_counter() - started) * 1000, 1),
+            )

@@ -1,0 +1,57 @@
+"""Fixtures that many tests share: a fresh site in a temporary folder, and clients with different rights."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from fastcms.accounts import service as accounts
+from fastcms.accounts.schemas import Role
+from fastcms.config import Settings
+from fastcms.main import create_app
+from fastcms.site import Site
+
+ADMIN = "admin@example.com"
+EDITOR = "editor@example.com"
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(_env_file=None, data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def anonymous(settings: Settings) -> Iterator[TestClient]:
+    """A client without a token, on a running application."""
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+@pytest.fixture
+def site(anonymous: TestClient) -> Site:
+    """The site of the running application, with one admin and one editor."""
+    app_site: Site = anonymous.app.state.site  # type: ignore[attr-defined] # TestClient types it as a callable
+    with app_site.database.write() as session:
+        accounts.create_account(session, ADMIN, PASSWORD)
+        accounts.create_account(session, EDITOR, PASSWORD, Role.EDITOR)
+    return app_site
+
+
+@pytest.fixture
+def client(anonymous: TestClient, site: Site) -> TestClient:
+    """A client with an admin's token."""
+    return _logged_in(anonymous, ADMIN)
+
+
+@pytest.fixture
+def editor(anonymous: TestClient, site: Site) -> TestClient:
+    """A client with an editor's token, beside the other clients."""
+    return _logged_in(TestClient(anonymous.app), EDITOR)
+
+
+def _logged_in(client: TestClient, email: str) -> TestClient:
+    answer = client.post("/api/v1/auth/login", json={"email": email, "password": PASSWORD})
+    client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    return client
