@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastcms.accounts.service import has_admin, setup_code
-from fastcms.backups.engine.locks import FileLock
+from fastcms.locks import FileLock
 from fastcms.site import Site, make_data_folder
 from fastcms.terminal import messages
 
