@@ -1,0 +1,123 @@
+"""A real server process in a folder of its own, as a user starts it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+_POLL_SECONDS = 0.05
+
+
+class Server:
+    """`uvicorn app.main:app` in `folder`; `data/` is below it, as the documentation has it.
+
+    The terminal's text is kept over restarts. `start()` returns when /health answers.
+    """
+
+    def __init__(self, folder: Path, port: int | None = None, **environment: str) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.environment = environment
+        self._terminal_path = folder / "terminal.txt"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def terminal(self) -> str:
+        """Everything that the server has printed so far."""
+        return self._terminal_path.read_text() if self._terminal_path.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
+    def start(self) -> None:
+        with self._terminal_path.open("ab") as terminal:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(self.port)],
+                cwd=self.folder,
+                env=clean_environment() | self.environment,
+                stdout=terminal,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+        self._wait_until_healthy()
+
+    def stop(self) -> None:
+        """Stop as Ctrl-C does, and wait; does nothing when it is not running."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Stop as `kill -9` does: nothing is flushed, checkpointed or removed."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def _end(self, signal_number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal_number)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            pytest.fail(f"The server did not stop within {_STOP_SECONDS} s:\n{self.terminal}")
+        finally:
+            self._process = None
+
+    def _wait_until_healthy(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                pytest.fail(f"The server ended with {self._process.returncode}:\n{self.terminal}")
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
+                    return
+            except OSError:
+                time.sleep(_POLL_SECONDS)
+        self.kill()
+        pytest.fail(f"The server was not up after {_START_SECONDS} s:\n{self.terminal}")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def clean_environment() -> dict[str, str]:
+    """This environment without FASTCMS_*, with the repository importable and the venv's commands."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FASTCMS_")}
+    return environment | {
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONUNBUFFERED": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
+    }
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server that has just started on an empty folder."""
+    running = Server(tmp_path)
+    running.start()
+    yield running
+    running.stop()
