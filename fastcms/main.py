@@ -17,6 +17,8 @@ import fastcms
 from fastcms.accounts.api import router as accounts_router
 from fastcms.config import Settings, load_settings
 from fastcms.logs import configure_logs
+from fastcms.media.api import router as files_router
+from fastcms.media.api import serving_router
 from fastcms.site import new_site
 from fastcms.startup import start_up
 from fastcms.web import (
@@ -59,9 +61,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(EveryAnswerMiddleware)
     app.add_middleware(CorrelationIdMiddleware)
     api = APIRouter(prefix="/api/v1")
-    for router in (accounts_router,):
+    for router in (accounts_router, files_router):
         api.include_router(router)
     app.include_router(api)
+    app.include_router(serving_router)
     app.add_api_route("/health", health, tags=["health"])
     return app
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from fastcms.accounts.service import has_admin, setup_code
 from fastcms.locks import FileLock
+from fastcms.media.service import empty_trash, remove_stale_uploads
 from fastcms.site import Site, make_data_folder
 from fastcms.terminal import messages
 
@@ -23,6 +24,8 @@ def start_up(site: Site) -> Iterator[None]:
 
 def prepare(site: Site) -> None:
     site.database.migrate()
+    remove_stale_uploads(site.settings.files_dir)
+    empty_trash(site.settings.files_dir, site.settings.backups_dir)
 
 
 def announce_setup(site: Site) -> None:

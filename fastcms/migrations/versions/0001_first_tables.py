@@ -60,7 +60,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_files")),
         sa.UniqueConstraint("path", name=op.f("uq_files_path")),
     )
-    op.create_index("ix_files_created", "files", ["created"])
+    op.create_index("ix_files_created", "files", ["created", "id"])
 
     op.create_table(
         "login_failures",

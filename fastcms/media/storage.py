@@ -1,0 +1,192 @@
+"""Files on the disk: how they come in, and how they go.
+
+`files/<path>` holds the bytes of a row, `files/.upload-<random>` what is still coming in, and
+`files/.trash/<path>` what was deleted. A crash leaves at most: an unlocked `.upload-` file, which the next
+start removes; a file without a row (stored or deleted a moment before), which harms nothing.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import ByteSize
+
+from fastcms.errors import BackupBusyError, ConflictError, NotEnoughSpaceError, TooLargeError
+from fastcms.locks import FileLock
+from fastcms.media.content_types import HEAD_BYTES
+
+_UPLOAD_PREFIX = ".upload-"
+_TRASH = ".trash"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class IncomingFile:
+    """A file on its way in: measured and hashed while it is written, shown by no listing until it is kept.
+
+    It is locked for as long as it is open, so that `remove_stale_uploads` leaves it alone.
+    """
+
+    def __init__(self, files_dir: Path, max_size_bytes: int) -> None:
+        self.size_bytes = 0
+        self.head = b""
+        self._files_dir = files_dir
+        self._max_size_bytes = max_size_bytes
+        self._hash = hashlib.sha256()
+        with _full_disk_explained(files_dir):
+            self._path, self._descriptor = _open_locked(files_dir)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def write(self, chunk: bytes) -> None:
+        """Append a chunk.
+
+        Raises: TooLargeError; NotEnoughSpaceError.
+        """
+        self.size_bytes += len(chunk)
+        if self.size_bytes > self._max_size_bytes:
+            raise too_large(self._max_size_bytes)
+        if len(self.head) < HEAD_BYTES:
+            self.head += chunk[: HEAD_BYTES - len(self.head)]
+        self._hash.update(chunk)
+        rest = memoryview(chunk)
+        with _full_disk_explained(self._files_dir):
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+    def keep(self, path: Path) -> None:
+        """Give the file its final name; the bytes are on the disk when this returns.
+
+        Raises: ConflictError when the name is taken; NotEnoughSpaceError.
+        """
+        with _full_disk_explained(self._files_dir):
+            os.fsync(self._descriptor)
+            try:
+                os.link(self._path, path)  # unlike a rename, never replaces a file
+            except FileExistsError:
+                raise ConflictError(f"There is already a file {path}.", hint="Upload it again.") from None
+            try:
+                self._path.unlink()
+                _fsync_folder(self._files_dir)
+            except BaseException:
+                path.unlink()
+                raise
+
+    def close(self) -> None:
+        """Remove what was not kept. Closing ends the lock, so it comes last."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def too_large(max_size_bytes: int) -> TooLargeError:
+    limit = ByteSize(max_size_bytes).human_readable()
+    return TooLargeError(
+        f"The file is larger than the limit of {limit} ({max_size_bytes} bytes).",
+        hint="Upload a smaller file, or raise FASTCMS_MAX_UPLOAD_SIZE.",
+    )
+
+
+def check_space(files_dir: Path, size_bytes: int) -> None:
+    """Refuse what the disk cannot hold before it is sent.
+
+    Raises: NotEnoughSpaceError.
+    """
+    free_bytes = shutil.disk_usage(files_dir).free
+    if size_bytes > free_bytes:
+        raise _not_enough_space(files_dir, f"{size_bytes} bytes are needed, {free_bytes} are free")
+
+
+def remove_stale_uploads(files_dir: Path) -> None:
+    """Remove what a killed server left half-uploaded; what a running one writes is locked, and stays."""
+    for path in files_dir.glob(f"{_UPLOAD_PREFIX}*"):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def move_to_trash(files_dir: Path, path: str) -> None:
+    """Rename a deleted file out of the way; at every moment its bytes are in one of the two places."""
+    trash = files_dir / _TRASH
+    trash.mkdir(mode=0o700, exist_ok=True)
+    (files_dir / path).rename(trash / path)
+
+
+def empty_trash(files_dir: Path, backups_dir: Path) -> None:
+    """Remove deleted files, unless a backup runs: it may still need them, and removes them at its end."""
+    trash = files_dir / _TRASH
+    # Again and again: another deletion that found the lock taken by this one relies on it.
+    while trash.is_dir() and any(trash.iterdir()):
+        try:
+            with FileLock(backups_dir / ".lock").hold(purpose="removing deleted files", timeout_seconds=0):
+                remove_trash(files_dir)
+        except BackupBusyError:
+            return
+
+
+def remove_trash(files_dir: Path) -> None:
+    """Remove deleted files for good. Only for whoever holds the backup lock."""
+    trash = files_dir / _TRASH
+    if trash.is_dir():
+        for path in trash.iterdir():
+            path.unlink(missing_ok=True)
+
+
+def _open_locked(files_dir: Path) -> tuple[Path, int]:
+    while True:
+        path = files_dir / f"{_UPLOAD_PREFIX}{secrets.token_hex(8)}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # A start of another process may have taken it for stale before it was locked.
+        if os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _full_disk_explained(files_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise _not_enough_space(files_dir, f"{error.strerror}") from error
+
+
+def _not_enough_space(files_dir: Path, reason: str) -> NotEnoughSpaceError:
+    return NotEnoughSpaceError(
+        f"The file does not fit into {files_dir}: {reason}.",
+        hint="Free some space on that disk, then upload again.",
+    )
