@@ -64,6 +64,26 @@ def find_account(session: Session, email: str) -> Account | None:
     return session.scalar(sa.select(Account).where(Account.email == email))
 
 
+def list_accounts(session: Session) -> list[Account]:
+    return list(session.scalars(sa.select(Account).order_by(Account.email)))
+
+
+def delete_account(session: Session, email: str) -> None:
+    """Delete an account; its sessions end with it.
+
+    Raises: NotFoundError; ConflictError for the last admin, without whom nobody could manage the site.
+    """
+    account = find_account(session, email)
+    if account is None:
+        raise NotFoundError(f"There is no account for {email}.", code="account_not_found")
+    others = sa.select(Account.id).where(Account.role == Role.ADMIN, Account.id != account.id)
+    if session.scalar(others.limit(1)) is None:
+        raise ConflictError(
+            f"{email} is the only admin.", hint="Create another admin first.", code="last_admin"
+        )
+    session.delete(account)
+
+
 def has_admin(session: Session) -> bool:
     return session.scalar(sa.select(Account.id).where(Account.role == Role.ADMIN).limit(1)) is not None
 
