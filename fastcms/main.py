@@ -1,12 +1,11 @@
 """Assemble the application.
 
-Start-up order, in `startup.start_up`: lock the data folder, finish a pending restore, migrate, serve.
+Start-up order, in `startup.serve_site`: lock the data folder, finish a pending restore, migrate, serve.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from anyio import to_thread
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
@@ -16,16 +15,18 @@ from sqlalchemy import text
 import fastcms
 from fastcms.accounts.api import router as accounts_router
 from fastcms.config import Settings, load_settings
+from fastcms.content.api import router as content_router
 from fastcms.logs import configure_logs
 from fastcms.media.api import router as files_router
 from fastcms.media.api import serving_router
 from fastcms.site import new_site
-from fastcms.startup import start_up
+from fastcms.startup import serve_site
 from fastcms.web import (
     PROBLEM_RESPONSES,
     CurrentSite,
     EveryAnswerMiddleware,
     ReadSession,
+    StartupErrorMiddleware,
     install_error_handlers,
 )
 
@@ -43,11 +44,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_logs(site.settings)
-        with await to_thread.run_sync(start_up, site):
-            try:
-                yield
-            finally:
-                await to_thread.run_sync(site.database.close)
+        with serve_site(site):
+            yield
 
     app = FastAPIOffline(
         title="FastCMS",
@@ -60,8 +58,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_error_handlers(app)
     app.add_middleware(EveryAnswerMiddleware)
     app.add_middleware(CorrelationIdMiddleware)
+    app.add_middleware(StartupErrorMiddleware)
     api = APIRouter(prefix="/api/v1")
-    for router in (accounts_router, files_router):
+    for router in (accounts_router, content_router, files_router):
         api.include_router(router)
     app.include_router(api)
     app.include_router(serving_router)
