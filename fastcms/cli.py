@@ -7,9 +7,10 @@ import uvicorn
 
 import fastcms
 from fastcms.accounts.commands import admin_app, token_app
+from fastcms.backups.commands import backup_app
 from fastcms.config import load_settings
 from fastcms.site import Site, new_site
-from fastcms.startup import start_up
+from fastcms.startup import use_site
 from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(admin_app, name="admin")
 app.add_typer(token_app, name="token")
+app.add_typer(backup_app, name="backup")
 
 
 def _show_version(value: bool) -> None:
@@ -38,8 +40,7 @@ def root(
 ) -> None:
     def open_site() -> Site:
         site = new_site(load_settings())
-        context.with_resource(start_up(site))
-        context.call_on_close(site.database.close)
+        context.with_resource(use_site(site))
         return site
 
     context.obj = CommandContext(open_site)

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 import fastcms
 from fastcms.accounts.api import router as accounts_router
+from fastcms.backups.api import router as backups_router
 from fastcms.config import Settings, load_settings
 from fastcms.content.api import router as content_router
 from fastcms.logs import configure_logs
@@ -60,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(CorrelationIdMiddleware)
     app.add_middleware(StartupErrorMiddleware)
     api = APIRouter(prefix="/api/v1")
-    for router in (accounts_router, content_router, files_router):
+    for router in (accounts_router, content_router, files_router, backups_router):
         api.include_router(router)
     app.include_router(api)
     app.include_router(serving_router)

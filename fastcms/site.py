@@ -28,12 +28,12 @@ def new_site(settings: Settings) -> Site:
     return Site(settings, Database(settings.database_path))
 
 
-def make_data_folder(settings: Settings) -> None:
-    """Create the data folder and its subfolders, readable by their owner only.
+def make_folders(*folders: Path) -> None:
+    """Create folders that only their owner may read.
 
     Raises: ConfigError when one cannot be made or written.
     """
-    for folder in (settings.data_dir, settings.files_dir, settings.backups_dir):
+    for folder in folders:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:

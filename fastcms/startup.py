@@ -1,34 +1,83 @@
-"""Bring a data folder up: lock it, finish a pending restore, migrate, say where to log in."""
+"""Bring a data folder up: lock it, finish a pending restore, migrate, say where to log in.
+
+Three locks in the data folder, all released by the kernel when their holder dies: `.starting` is held by one
+process at a time while it starts; `.serving` is shared by a server's workers, and `.commands` by commands,
+for as long as they may have app.db open. A restore needs the last two for itself.
+"""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from fastcms.accounts.service import has_admin, setup_code
+from fastcms.backups import service as backups
+from fastcms.errors import BackupBusyError
 from fastcms.locks import FileLock
+from fastcms.logs import get_logger
 from fastcms.media.service import empty_trash, remove_stale_uploads
-from fastcms.site import Site, make_data_folder
+from fastcms.site import Site, make_folders
 from fastcms.terminal import messages
+
+_STARTING, _SERVING, _COMMANDS = ".starting", ".serving", ".commands"
 
 
 @contextmanager
-def start_up(site: Site) -> Iterator[None]:
-    """Prepare the data folder and hold it for as long as the server runs.
+def serve_site(site: Site) -> Iterator[None]:
+    """Prepare the data folder for a server, applying a staged restore, and hold it until the server ends.
 
     Raises: ConfigError; SchemaTooNewError.
     """
-    make_data_folder(site.settings)
-    with FileLock(site.settings.data_dir / ".starting").hold():
-        prepare(site)
-    yield
+    with _open_data_folder(site, _SERVING):
+        remove_stale_uploads(site.settings.files_dir)
+        empty_trash(site.settings.files_dir, site.settings.backups_dir)
+        _announce_setup(site)
+        yield
 
 
-def prepare(site: Site) -> None:
-    site.database.migrate()
-    remove_stale_uploads(site.settings.files_dir)
-    empty_trash(site.settings.files_dir, site.settings.backups_dir)
+@contextmanager
+def use_site(site: Site) -> Iterator[None]:
+    """Prepare the data folder for a command, beside a running server or without one, and hold it meanwhile.
+
+    A staged restore stays staged; one that was interrupted half-way is finished first, because nothing may
+    open the database in between.
+
+    Raises: ConfigError; SchemaTooNewError.
+    """
+    with _open_data_folder(site, _COMMANDS):
+        yield
 
 
-def announce_setup(site: Site) -> None:
+@contextmanager
+def _open_data_folder(site: Site, lock_name: str) -> Iterator[None]:
+    settings = site.settings
+    make_folders(settings.data_dir, settings.backups_dir)
+    with ExitStack() as held:
+        with FileLock(settings.data_dir / _STARTING).hold(purpose="starting"):
+            _recover(site, is_server=lock_name == _SERVING)
+            # Not before: between two renames of a swap, files/ is rightly absent.
+            make_folders(settings.files_dir)
+            site.database.migrate()
+            held.enter_context(FileLock(settings.data_dir / lock_name).hold(is_shared=True))
+            held.callback(site.database.close)
+        yield
+
+
+def _recover(site: Site, *, is_server: bool) -> None:
+    """Make app.db safe to open, unless somebody has it open already."""
+    data_dir = site.settings.data_dir
+    try:
+        with (
+            FileLock(data_dir / _SERVING).hold(purpose="starting", timeout_seconds=0),
+            # A server waits for commands to end: it was started to restore, and must not start without.
+            FileLock(data_dir / _COMMANDS).hold(purpose="starting", timeout_seconds=None if is_server else 0),
+        ):
+            backups.keep_foreign_wal_away(site)
+            backups.finish_pending_restore(site, applies_staged=is_server)
+    except BackupBusyError:
+        if is_server and backups.is_restore_pending(site):
+            get_logger().warning("A restore is pending: stop all servers on this data folder to complete it.")
+
+
+def _announce_setup(site: Site) -> None:
     with site.database.read() as session:
         if has_admin(session):
             return

@@ -1,5 +1,6 @@
 """What every HTTP answer has in common: one error shape, a request id, security headers, one log line."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -204,3 +205,20 @@ class EveryAnswerMiddleware:
                 status=status,
                 milliseconds=round((time.perf_counter() - started) * 1000, 1),
             )
+
+
+class StartupErrorMiddleware:
+    """Say why the server does not start, in words instead of a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_words(message: Message) -> None:
+            # Starlette sends this from within its except block.
+            error = sys.exception()
+            if message["type"] == "lifespan.startup.failed" and isinstance(error, FastCMSError):
+                message["message"] = f"FastCMS cannot start: {error.message} {error.hint}"
+            await send(message)
+
+        await self.app(scope, receive, send_in_words if scope["type"] == "lifespan" else send)

@@ -16,6 +16,9 @@ from fastcms.media.content_types import detect_content_type
 from fastcms.media.models import MediaFile, new_file_id
 from fastcms.media.names import clean_filename, stored_name
 from fastcms.media.storage import (
+    TRASH_LOCK_NAME,
+    TRASH_NAME,
+    UPLOAD_PREFIX,
     IncomingFile,
     empty_trash,
     move_to_trash,
@@ -25,6 +28,9 @@ from fastcms.media.storage import (
 from fastcms.site import Site
 
 __all__ = [
+    "TRASH_LOCK_NAME",
+    "TRASH_NAME",
+    "UPLOAD_PREFIX",
     "add_file",
     "delete_file",
     "empty_trash",

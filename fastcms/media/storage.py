@@ -23,8 +23,11 @@ from fastcms.errors import BackupBusyError, ConflictError, NotEnoughSpaceError, 
 from fastcms.locks import FileLock
 from fastcms.media.content_types import HEAD_BYTES
 
-_UPLOAD_PREFIX = ".upload-"
-_TRASH = ".trash"
+UPLOAD_PREFIX = ".upload-"
+TRASH_NAME = ".trash"
+# Held by a backup while it may still need deleted files, and for a moment by whoever removes them. It is not
+# the lock of backups itself: a deletion must not make a backup look busy.
+TRASH_LOCK_NAME = ".trash_lock"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -115,7 +118,7 @@ def check_space(files_dir: Path, size_bytes: int) -> None:
 
 def remove_stale_uploads(files_dir: Path) -> None:
     """Remove what a killed server left half-uploaded; what a running one writes is locked, and stays."""
-    for path in files_dir.glob(f"{_UPLOAD_PREFIX}*"):
+    for path in files_dir.glob(f"{UPLOAD_PREFIX}*"):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -131,26 +134,28 @@ def remove_stale_uploads(files_dir: Path) -> None:
 
 def move_to_trash(files_dir: Path, path: str) -> None:
     """Rename a deleted file out of the way; at every moment its bytes are in one of the two places."""
-    trash = files_dir / _TRASH
+    trash = files_dir / TRASH_NAME
     trash.mkdir(mode=0o700, exist_ok=True)
     (files_dir / path).rename(trash / path)
 
 
 def empty_trash(files_dir: Path, backups_dir: Path) -> None:
     """Remove deleted files, unless a backup runs: it may still need them, and removes them at its end."""
-    trash = files_dir / _TRASH
+    trash = files_dir / TRASH_NAME
     # Again and again: another deletion that found the lock taken by this one relies on it.
     while trash.is_dir() and any(trash.iterdir()):
         try:
-            with FileLock(backups_dir / ".lock").hold(purpose="removing deleted files", timeout_seconds=0):
+            with FileLock(backups_dir / TRASH_LOCK_NAME).hold(
+                purpose="removing deleted files", timeout_seconds=0
+            ):
                 remove_trash(files_dir)
         except BackupBusyError:
             return
 
 
 def remove_trash(files_dir: Path) -> None:
-    """Remove deleted files for good. Only for whoever holds the backup lock."""
-    trash = files_dir / _TRASH
+    """Remove deleted files for good. Only for whoever holds the trash lock."""
+    trash = files_dir / TRASH_NAME
     if trash.is_dir():
         for path in trash.iterdir():
             path.unlink(missing_ok=True)
@@ -158,7 +163,7 @@ def remove_trash(files_dir: Path) -> None:
 
 def _open_locked(files_dir: Path) -> tuple[Path, int]:
     while True:
-        path = files_dir / f"{_UPLOAD_PREFIX}{secrets.token_hex(8)}"
+        path = files_dir / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # A start of another process may have taken it for stale before it was locked.

@@ -1,0 +1,106 @@
+"""Routes of backups and restores. Creating and reading need a scope; everything else needs an admin."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import FileResponse
+
+from fastcms.accounts.dependencies import AdminCaller, require
+from fastcms.accounts.schemas import Caller, Scope
+from fastcms.backups import service
+from fastcms.backups.schemas import (
+    BackupList,
+    CancelledRestore,
+    CreatedBackup,
+    DeletedBackup,
+    ListedBackup,
+    RestoreStatus,
+    StagedRestore,
+    format_created,
+)
+from fastcms.logs import get_logger
+from fastcms.web import CurrentSite
+
+router = APIRouter(prefix="/backups", tags=["backups"])
+
+Creator = Annotated[Caller, Depends(require(Scope.BACKUPS_CREATE))]
+Reader = Annotated[Caller, Depends(require(Scope.BACKUPS_READ))]
+
+_ZIP_ANSWER: dict[int | str, dict[str, Any]] = {
+    status: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+    for status in (200, 206)
+}
+
+
+@router.post("")
+def create_backup(site: CurrentSite, caller: Creator) -> CreatedBackup:
+    """Make a backup of the database and all uploaded files, while people go on working."""
+    backup = service.create_backup(site)
+    get_logger().info("backup created", backup=backup.filename, by=caller.name, problems=backup.problems)
+    return CreatedBackup(
+        filename=backup.filename,
+        size_bytes=backup.size_bytes,
+        created=format_created(backup.created),
+        path=backup.path,
+        problems=list(backup.problems),
+    )
+
+
+@router.get("")
+def list_backups(site: CurrentSite, _caller: Reader) -> BackupList:
+    """List all backups, newest first."""
+    items = [
+        ListedBackup(
+            filename=backup.filename,
+            name=backup.name,
+            size_mb=backup.size_mb,
+            size_bytes=backup.size_bytes,
+            created=format_created(backup.created),
+        )
+        for backup in service.list_backups(site)
+    ]
+    return BackupList(items=items, total=len(items))
+
+
+@router.get("/restore")
+def restore_status(site: CurrentSite, _caller: Reader) -> RestoreStatus:
+    """Show the pending restore, or how the latest one ended."""
+    return service.restore_status(site)
+
+
+@router.delete("/restore")
+def cancel_restore(site: CurrentSite, caller: AdminCaller) -> CancelledRestore:
+    """Cancel the pending restore; the site stays as it is."""
+    pending = service.cancel_restore(site)
+    get_logger().info("restore cancelled", backup=pending.backup_filename, by=caller.name)
+    return CancelledRestore(backup_filename=pending.backup_filename)
+
+
+@router.get("/{filename}/download", response_class=FileResponse, responses=_ZIP_ANSWER)
+@router.head("/{filename}/download", response_class=FileResponse, include_in_schema=False)
+def download_backup(site: CurrentSite, filename: str, caller: AdminCaller) -> FileResponse:
+    """Download a backup; a Range header resumes a download that broke off."""
+    backup = service.find_backup(site, filename)
+    get_logger().info("backup downloaded", backup=backup.filename, by=caller.name)
+    return FileResponse(
+        backup.path,
+        media_type="application/zip",
+        filename=backup.filename,
+        headers={"Cache-Control": "private, no-store"},
+    )
+
+
+@router.post("/{filename}/restore")
+def stage_restore(site: CurrentSite, filename: str, caller: AdminCaller) -> StagedRestore:
+    """Check a backup whole and prepare it; the next start of the server puts it in place."""
+    pending = service.stage_restore(site, filename, caller.name)
+    get_logger().info("restore staged", backup=pending.backup_filename, by=caller.name)
+    return StagedRestore(backup_filename=pending.backup_filename)
+
+
+@router.delete("/{filename}")
+def delete_backup(site: CurrentSite, filename: str, caller: AdminCaller) -> DeletedBackup:
+    """Delete a backup for good."""
+    service.delete_backup(site, filename)
+    get_logger().info("backup deleted", backup=filename, by=caller.name)
+    return DeletedBackup(filename=filename)

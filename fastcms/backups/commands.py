@@ -1,0 +1,185 @@
+"""`fastcms backup`: the same as the API, beside a running server or without one."""
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as ProgressBar
+from rich.table import Table
+
+from fastcms.backups import service
+from fastcms.backups.engine.progress import OnProgress, Progress
+from fastcms.backups.schemas import RestoreState, format_created
+from fastcms.terminal import (
+    JsonOption,
+    YesOption,
+    errors_as_exit_codes,
+    messages,
+    open_site,
+    output,
+    print_json,
+)
+
+backup_app = typer.Typer(no_args_is_help=True, help="Create, list, restore and delete backups.")
+
+Filename = Annotated[str, typer.Argument(help="A backup's name, such as backup_20250115_100000.zip.")]
+
+
+@backup_app.command("create")
+def create_backup(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Make a backup of the database and all uploaded files."""
+    with errors_as_exit_codes(as_json=as_json):
+        with _progress_bar() as on_progress:
+            backup = service.create_backup(open_site(context), on_progress)
+        if as_json:
+            print_json(
+                {
+                    "filename": backup.filename,
+                    "size_bytes": backup.size_bytes,
+                    "created": format_created(backup.created),
+                    "path": backup.path,
+                    "problems": backup.problems,
+                }
+            )
+            return
+        output.print(f"Created {backup.path} ({backup.size_mb} MB).")
+        for problem in backup.problems:
+            messages.print(f"[yellow]Warning:[/] {problem.replace('[', chr(92) + '[')}")
+
+
+@backup_app.command("list")
+def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List all backups, newest first."""
+    with errors_as_exit_codes(as_json=as_json):
+        backups = service.list_backups(open_site(context))
+        if as_json:
+            items = [
+                {
+                    "filename": b.filename,
+                    "name": b.name,
+                    "size_mb": b.size_mb,
+                    "size_bytes": b.size_bytes,
+                    "created": format_created(b.created),
+                }
+                for b in backups
+            ]
+            print_json({"items": items, "total": len(items)})
+            return
+        if not backups:
+            output.print("There are no backups yet: make one with `fastcms backup create`.")
+            return
+        table = Table("Filename", "Created (UTC)", "Size", box=None)
+        for backup in backups:
+            table.add_row(backup.filename, f"{backup.created:%Y-%m-%d %H:%M:%S}", f"{backup.size_mb} MB")
+        output.print(table)
+
+
+@backup_app.command("restore")
+def stage_restore(
+    context: typer.Context, filename: Filename, yes: YesOption = False, as_json: JsonOption = False
+) -> None:
+    """Check a backup and prepare it; the next start of the server puts it in place."""
+    with errors_as_exit_codes(as_json=as_json):
+        site = open_site(context)
+        backup = service.find_backup(site, filename)
+        if not yes:
+            typer.confirm(
+                f"Replace the database and all files with those of {backup.created:%Y-%m-%d %H:%M:%S} UTC "
+                "when the server next starts?",
+                abort=True,
+                err=True,
+            )
+        with _progress_bar() as on_progress:
+            pending = service.stage_restore(
+                site, filename, f"{getpass.getuser()} (command line)", on_progress
+            )
+        if as_json:
+            print_json({"status": "pending_restart", "backup_filename": pending.backup_filename})
+        else:
+            output.print(
+                f"{pending.backup_filename} is checked and staged. Restart the server to complete "
+                "the restore, or cancel it with `fastcms backup cancel`."
+            )
+
+
+@backup_app.command("cancel")
+def cancel_restore(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Cancel the pending restore; the site stays as it is."""
+    with errors_as_exit_codes(as_json=as_json):
+        pending = service.cancel_restore(open_site(context))
+        if as_json:
+            print_json({"status": "cancelled", "backup_filename": pending.backup_filename})
+        else:
+            output.print(f"Cancelled the restore of {pending.backup_filename}.")
+
+
+@backup_app.command("status")
+def show_status(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Show the newest backup, and the pending or latest restore."""
+    with errors_as_exit_codes(as_json=as_json):
+        site = open_site(context)
+        backups, restore = service.list_backups(site), service.restore_status(site)
+        newest = backups[0] if backups else None
+        if as_json:
+            print_json(
+                {
+                    "total": len(backups),
+                    "newest": newest.filename if newest else None,
+                    "restore": restore.model_dump(mode="json"),
+                }
+            )
+            return
+        output.print(f"Newest backup: {newest.filename if newest else 'none yet'} ({len(backups)} in all)")
+        sentences = {
+            RestoreState.NONE: "No restore so far.",
+            RestoreState.PENDING: f"Restore of {restore.backup_filename} is staged: restart the server.",
+            RestoreState.RESTORED: f"Latest restore: {restore.backup_filename}, at {restore.finished}.",
+            RestoreState.ROLLED_BACK: (
+                f"The restore of {restore.backup_filename} failed and was rolled back: {restore.reason}"
+            ),
+        }
+        typer.echo(sentences[restore.state])
+
+
+@backup_app.command("delete")
+def delete_backup(
+    context: typer.Context, filename: Filename, yes: YesOption = False, as_json: JsonOption = False
+) -> None:
+    """Delete a backup for good."""
+    with errors_as_exit_codes(as_json=as_json):
+        site = open_site(context)
+        service.find_backup(site, filename)
+        if not yes:
+            typer.confirm(f"Delete {filename} for good?", abort=True, err=True)
+        service.delete_backup(site, filename)
+        if as_json:
+            print_json({"status": "deleted", "filename": filename})
+        else:
+            output.print(f"Deleted {filename}.")
+
+
+@contextmanager
+def _progress_bar() -> Iterator[OnProgress]:
+    """A bar on standard error, so that standard output stays clean for --json."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with ProgressBar(*columns, console=messages, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task,
+                description=progress.phase,
+                completed=progress.done_bytes,
+                total=progress.total_bytes or None,
+            )
+
+        yield show

@@ -1,0 +1,133 @@
+"""Turn a site into an archive."""
+
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import fastcms
+from fastcms.backups import contents
+from fastcms.backups.engine.archive import ArchiveWriter, open_regular_file
+from fastcms.backups.engine.durability import publish, remove, require_free_space
+from fastcms.backups.engine.manifest import DATABASE_NAME, FILES_PREFIX, METADATA_NAME, BackupManifest
+from fastcms.backups.engine.paths import DataPaths, beside
+from fastcms.backups.engine.progress import OnProgress, Progress
+from fastcms.backups.engine.snapshot import open_snapshot, write_snapshot
+from fastcms.database import format_utc
+from fastcms.media.service import TRASH_NAME
+from fastcms.sqlite import sqlite3
+
+PARTIAL_SUFFIX = ".partial"
+# Logins are not part of the state worth keeping: whoever restores, logs in again.
+OMITTED_TABLES = ("sessions",)
+
+
+def write_backup(paths: DataPaths, final_path: Path, created: datetime, on_progress: OnProgress) -> list[str]:
+    """Write the archive of a site, and give it its final name when it is complete.
+
+    Returns: what was wrong with the site's own files.
+    On disk: final_path is complete and fsynced, or absent.
+    Raises: NotEnoughSpaceError; SnapshotError; OSError.
+    """
+    partial_path, snapshot_path = (
+        beside(final_path, PARTIAL_SUFFIX),
+        beside(final_path, f".db{PARTIAL_SUFFIX}"),
+    )
+    # Listed before the snapshot: what was put there by hand is included, what is uploaded from now on is not.
+    on_disk = list(contents.list_files_on_disk(paths.files_dir))
+    database_bytes = _size(paths.database) + _size(beside(paths.database, "-wal"))
+    require_free_space(paths.backups_dir, 2 * database_bytes, "A backup")
+    try:
+        on_progress(Progress("copying the database", 0, database_bytes))
+        write_snapshot(paths.database, snapshot_path, omit_rows_of=OMITTED_TABLES)
+        with closing(open_snapshot(snapshot_path)) as snapshot, ArchiveWriter(partial_path) as archive:
+            total_bytes = snapshot_path.stat().st_size + contents.read_file_bytes_total(snapshot)
+            require_free_space(paths.backups_dir, total_bytes, "A backup")
+            writer = _BackupWriter(paths, archive, total_bytes, on_progress)
+            writer.add_database(snapshot_path)
+            writer.add_known_files(snapshot)
+            writer.add_other_files(snapshot, on_disk)
+            archive.add_text(METADATA_NAME, writer.describe(snapshot, final_path, created).to_json())
+        publish(partial_path, final_path)
+    finally:
+        remove(partial_path)
+        remove(snapshot_path)
+    return writer.problems
+
+
+class _BackupWriter:
+    """Adds a site's parts to an archive, counting bytes and problems."""
+
+    def __init__(
+        self, paths: DataPaths, archive: ArchiveWriter, total_bytes: int, on_progress: OnProgress
+    ) -> None:
+        self._paths = paths
+        self._archive = archive
+        self._total_bytes = total_bytes
+        self._on_progress = on_progress
+        self._database_bytes = 0
+        self._files_bytes = 0
+        self.problems: list[str] = []
+
+    def add_database(self, snapshot_path: Path) -> None:
+        with snapshot_path.open("rb") as source:
+            added = self._archive.add_file(DATABASE_NAME, source, self._on_progress, self._progress())
+        self._database_bytes = added.size_bytes
+        self._archive.add_folder(FILES_PREFIX)
+
+    def add_known_files(self, snapshot: sqlite3.Connection) -> None:
+        """Add the bytes of every row.
+
+        A file that is missing or damaged on disk is reported, not fatal: a site that has lost one picture
+        needs its backups more than ever.
+        """
+        files_dir = self._paths.files_dir
+        for row in contents.read_file_rows(snapshot):
+            # What is deleted meanwhile stays in the trash until the backup has ended.
+            added = self._add_file(row.path, [files_dir / row.path, files_dir / TRASH_NAME / row.path])
+            if added is None:
+                self.problems.append(f"files/{row.path} is missing on disk")
+            elif added != row.sha256:
+                self.problems.append(f"files/{row.path} differs from what was uploaded")
+
+    def add_other_files(self, snapshot: sqlite3.Connection, on_disk: list[str]) -> None:
+        """Add what somebody put into data/files by hand, but no upload whose row came after the snapshot."""
+        for path in on_disk:
+            if contents.has_file_row(snapshot, path) or self._is_known_by_now(path):
+                continue
+            reason = contents.unsafe_name_reason(path)
+            if reason is not None:
+                self.problems.append(f"files/{path!r} was left out: its name {reason}")
+            else:
+                self._add_file(path, [self._paths.files_dir / path])
+
+    def describe(self, snapshot: sqlite3.Connection, final_path: Path, created: datetime) -> BackupManifest:
+        return BackupManifest(
+            backup_name=final_path.stem,
+            timestamp=format_utc(created),
+            app_version=fastcms.__version__,
+            schema_revision=contents.read_schema_revision(snapshot),
+            counts=contents.count_contents(snapshot),
+            database_size_bytes=self._database_bytes,
+            files_size_bytes=self._files_bytes,
+            problems=self.problems,
+        )
+
+    def _add_file(self, path: str, places: list[Path]) -> str | None:
+        source = open_regular_file(places)
+        if source is None:
+            return None
+        with source:
+            added = self._archive.add_file(FILES_PREFIX + path, source, self._on_progress, self._progress())
+        self._files_bytes += added.size_bytes
+        return added.sha256
+
+    def _is_known_by_now(self, path: str) -> bool:
+        with closing(sqlite3.connect(self._paths.database)) as live:
+            return contents.has_file_row(live, path)
+
+    def _progress(self) -> Progress:
+        return Progress("writing the archive", self._database_bytes + self._files_bytes, self._total_bytes)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,110 @@
+"""Prepare a restore beside the running site, which does not notice."""
+
+import json
+import secrets
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fastcms.backups.engine.archive import extract_archive, open_archive
+from fastcms.backups.engine.durability import (
+    fsync_file,
+    fsync_folder,
+    remove,
+    require_free_space,
+    write_durably,
+)
+from fastcms.backups.engine.paths import DataPaths
+from fastcms.backups.engine.pending import PendingRestore, Phase, read_marker, remove_marker, write_marker
+from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
+from fastcms.backups.engine.verify import prepare_database
+from fastcms.errors import NoPendingRestoreError, RestorePendingError
+
+_ID_NAME = "restore.json"
+
+
+def stage_restore(
+    paths: DataPaths,
+    archive_path: Path,
+    *,
+    requested_by: str,
+    known_revisions: Collection[str],
+    omit_rows_of: Sequence[str] = (),
+    on_progress: OnProgress = ignore_progress,
+) -> PendingRestore:
+    """Extract and check an archive, then leave the marker that the next start looks for.
+
+    On disk: everything is durable before it returns; after an error, neither a staging folder nor a marker.
+    Raises: RestorePendingError; NotEnoughSpaceError; the subclasses of ArchiveError.
+    """
+    pending = read_marker(paths)
+    if pending is not None:
+        raise RestorePendingError(
+            f"A restore of {pending.backup_filename} is already staged.",
+            hint="Restart the server to complete it, or cancel it first.",
+        )
+    remove(paths.staging_dir)
+    try:
+        with open_archive(archive_path) as archive:
+            require_free_space(paths.backups_dir, archive.total_bytes, f"Restoring {archive_path.name}")
+            paths.staging_dir.mkdir(mode=0o700)
+            restore_id = secrets.token_hex(8)
+            write_durably(paths.staging_dir / _ID_NAME, json.dumps({"restore_id": restore_id}).encode())
+            extract_archive(archive, paths.staging_dir, on_progress)
+            total_bytes = archive.total_bytes
+        on_progress(Progress("checking the database", total_bytes, total_bytes))
+        prepare_database(paths.staged_database, known_revisions=known_revisions, omit_rows_of=omit_rows_of)
+        paths.staged_files_dir.mkdir(mode=0o700, exist_ok=True)
+        fsync_file(paths.staged_database)
+        _fsync_folders(paths.staging_dir)
+    except BaseException:
+        remove(paths.staging_dir)
+        raise
+    pending = PendingRestore(
+        restore_id=restore_id,
+        backup_filename=archive_path.name,
+        requested_by=requested_by,
+        requested=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_marker(paths, pending)
+    return pending
+
+
+def cancel_restore(paths: DataPaths) -> PendingRestore:
+    """Forget the staged restore. Raises: NoPendingRestoreError; RestorePendingError in mid-swap."""
+    pending = read_marker(paths)
+    if pending is None:
+        raise NoPendingRestoreError("No restore is pending.", hint="There is nothing to cancel.")
+    if pending.phase is not Phase.STAGED:
+        raise RestorePendingError(
+            f"The restore of {pending.backup_filename} was interrupted and cannot be cancelled.",
+            hint="Restart the server: it finishes the restore, or rolls it back.",
+        )
+    remove_marker(paths)
+    remove(paths.staging_dir)
+    return pending
+
+
+def is_staged(paths: DataPaths, pending: PendingRestore) -> bool:
+    """Whether the staging folder is the one that this pending restore prepared."""
+    return staged_restore_id(paths) == pending.restore_id
+
+
+def staged_restore_id(paths: DataPaths) -> str | None:
+    """The id that FastCMS left in the staging folder; None for a folder that somebody unzipped by hand."""
+    try:
+        return str(json.loads((paths.staging_dir / _ID_NAME).read_bytes())["restore_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remove_stale_staging(paths: DataPaths) -> None:
+    """Remove what a killed staging left; what somebody unzipped there by hand stays."""
+    if read_marker(paths) is None and staged_restore_id(paths) is not None:
+        remove(paths.staging_dir)
+
+
+def _fsync_folders(top_dir: Path) -> None:
+    for folder in [top_dir, *(path for path in top_dir.rglob("*") if path.is_dir())]:
+        fsync_folder(folder)
+    fsync_folder(top_dir.parent)

@@ -1,0 +1,104 @@
+"""The dashboard's page of backups: create, download, restore, delete."""
+
+from datetime import timedelta
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette_admin import route
+
+from fastcms.backups import service
+from fastcms.database import utc_now
+from fastcms.logs import get_logger
+from fastcms.pages import (
+    Page,
+    errors_as_messages,
+    get_site,
+    get_visitor,
+    in_thread,
+    show_message,
+)
+
+# Afterwards how the latest restore ended is a line, not a banner.
+_NEWS = timedelta(days=7)
+_NAME = "/{filename}"
+
+
+class BackupsPage(Page):
+    menu_label = "Backups"
+    menu_section = "Site"
+    icon = "fa-solid fa-box-archive"
+    path = "/backups"
+    route_name = "backups"
+
+    @route("")
+    async def index(self, request: Request) -> Response:
+        site = get_site(request)
+        backups = await in_thread(service.list_backups, site)
+        restore = await in_thread(service.restore_status, site)
+        return self.render(
+            request,
+            "backups.html",
+            backups=backups,
+            total_bytes=sum(backup.size_bytes for backup in backups),
+            restore=restore,
+            is_news=restore.finished is not None and utc_now() - restore.finished < _NEWS,
+        )
+
+    @route("/create", methods=["POST"], name="backups-create")
+    @errors_as_messages
+    async def create(self, request: Request) -> Response:
+        backup = await in_thread(service.create_backup, get_site(request))
+        _log(request, "backup created", backup.filename)
+        if backup.problems:
+            show_message(
+                request, f"The backup holds what there was, but: {'; '.join(backup.problems)}", "warning"
+            )
+        return self.done(request, f"Created {backup.filename}.")
+
+    @route(f"{_NAME}/download", methods=["GET", "HEAD"], name="backups-download")
+    @errors_as_messages
+    async def download(self, request: Request) -> Response:
+        """Send the archive; a Range header resumes a download that broke off."""
+        backup = await in_thread(service.find_backup, get_site(request), request.path_params["filename"])
+        _log(request, "backup downloaded", backup.filename)
+        return FileResponse(
+            backup.path,
+            media_type="application/zip",
+            filename=backup.filename,
+            headers={"Cache-Control": "private, no-store"},
+        )
+
+    @route(f"{_NAME}/restore", methods=["GET"], name="backups-restore")
+    @errors_as_messages
+    async def confirm_restore(self, request: Request) -> Response:
+        backup = await in_thread(service.find_backup, get_site(request), request.path_params["filename"])
+        return self.render(request, "backup_restore.html", title="Restore a backup", backup=backup)
+
+    @route(f"{_NAME}/restore", methods=["POST"], name="backups-stage")
+    @errors_as_messages
+    async def stage_restore(self, request: Request) -> Response:
+        filename = request.path_params["filename"]
+        pending = await in_thread(
+            service.stage_restore, get_site(request), filename, get_visitor(request).name
+        )
+        _log(request, "restore staged", pending.backup_filename)
+        return self.done(request, f"{pending.backup_filename} is checked and ready to be restored.")
+
+    @route("/restore/cancel", methods=["POST"], name="backups-cancel")
+    @errors_as_messages
+    async def cancel_restore(self, request: Request) -> Response:
+        pending = await in_thread(service.cancel_restore, get_site(request))
+        _log(request, "restore cancelled", pending.backup_filename)
+        return self.done(request, "Cancelled. The site stays as it is.")
+
+    @route(f"{_NAME}/delete", methods=["POST"], name="backups-delete")
+    @errors_as_messages
+    async def delete(self, request: Request) -> Response:
+        filename = request.path_params["filename"]
+        await in_thread(service.delete_backup, get_site(request), filename)
+        _log(request, "backup deleted", filename)
+        return self.done(request, f"Deleted {filename}.")
+
+
+def _log(request: Request, event: str, filename: str) -> None:
+    get_logger().info(event, backup=filename, by=get_visitor(request).name)

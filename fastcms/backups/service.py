@@ -1,0 +1,251 @@
+"""Create, list, delete and restore backups: joins the engine with the site."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fastcms.backups import contents
+from fastcms.backups.creation import OMITTED_TABLES, PARTIAL_SUFFIX, write_backup
+from fastcms.backups.engine import staging, swap
+from fastcms.backups.engine.durability import (
+    fsync_folder,
+    is_full_disk,
+    remove,
+)
+from fastcms.backups.engine.paths import DataPaths, beside
+from fastcms.backups.engine.pending import (
+    PendingRestore,
+    Phase,
+    RestoreReceipt,
+    read_marker,
+    read_receipts,
+)
+from fastcms.backups.engine.progress import OnProgress, ignore_progress
+from fastcms.backups.engine.snapshot import open_snapshot
+from fastcms.backups.schemas import Backup, RestoreState, RestoreStatus
+from fastcms.database import known_revisions, utc_now
+from fastcms.errors import (
+    BackupError,
+    BackupNotFoundError,
+    InvalidInputError,
+    NotEnoughSpaceError,
+    RestoreError,
+)
+from fastcms.locks import FileLock
+from fastcms.logs import get_logger
+from fastcms.media.service import TRASH_LOCK_NAME, remove_trash
+from fastcms.site import Site
+
+_FILENAME = re.compile(r"backup_(\d{8}_\d{6})\.zip", re.ASCII)
+_FILENAME_TIME = "%Y%m%d_%H%M%S"
+
+
+def data_paths(site: Site) -> DataPaths:
+    return DataPaths(site.settings.data_dir)
+
+
+def create_backup(site: Site, on_progress: OnProgress = ignore_progress) -> Backup:
+    """Make a backup of the database and the uploaded files, as they are at one point in time.
+
+    On disk: a complete, fsynced archive of mode 0600; after an error or a crash, nothing that is listed.
+    Raises: BackupBusyError; NotEnoughSpaceError; SnapshotError; BackupError.
+    """
+    paths = data_paths(site)
+    with (
+        _explained("The backup"),
+        _alone(paths, "creating a backup"),
+        # Files that are deleted from here on stay readable in the trash until the archive is written.
+        FileLock(paths.backups_dir / TRASH_LOCK_NAME).hold(),
+    ):
+        created = _claim_second(paths)
+        final_path = paths.backups_dir / f"backup_{created:{_FILENAME_TIME}}.zip"
+        problems = write_backup(paths, final_path, created, on_progress)
+        remove_trash(paths.files_dir)
+    return Backup(
+        filename=final_path.name,
+        size_bytes=final_path.stat().st_size,
+        created=created,
+        path=str(final_path),
+        problems=tuple(problems),
+    )
+
+
+def list_backups(site: Site) -> list[Backup]:
+    """Every complete backup, newest first. Archives are not opened."""
+    paths = data_paths(site)
+    if not paths.backups_dir.exists():
+        return []
+    found = (_describe(path) for path in paths.backups_dir.iterdir())
+    return sorted((b for b in found if b is not None), key=lambda b: b.filename, reverse=True)
+
+
+def find_backup(site: Site, filename: str) -> Backup:
+    """The backup of this name.
+
+    Raises: InvalidInputError for what is no backup's name; BackupNotFoundError.
+    """
+    if _FILENAME.fullmatch(filename) is None:
+        raise InvalidInputError(
+            f"{filename[:100]!r} is not the name of a backup.",
+            hint="A name looks like backup_20250115_100000.zip.",
+            code="backup_name_invalid",
+        )
+    backup = _describe(data_paths(site).backups_dir / filename)
+    if backup is None:
+        raise BackupNotFoundError(
+            f"There is no backup {filename}.", hint="List the backups to see their names."
+        )
+    return backup
+
+
+def delete_backup(site: Site, filename: str) -> None:
+    """Delete a backup, durably. Raises: BackupNotFoundError; InvalidInputError."""
+    backup = find_backup(site, filename)
+    with _explained("Deleting the backup"):
+        remove(Path(backup.path))
+        fsync_folder(data_paths(site).backups_dir)
+
+
+def stage_restore(
+    site: Site, filename: str, requested_by: str, on_progress: OnProgress = ignore_progress
+) -> PendingRestore:
+    """Check a backup whole and prepare it, so that the next start of the server restores it.
+
+    Raises: what `find_backup` and `engine.staging.stage_restore` raise; BackupBusyError.
+    """
+    backup = find_backup(site, filename)
+    paths = data_paths(site)
+    with _explained("Staging the restore"), _alone(paths, "staging a restore"):
+        return staging.stage_restore(
+            paths,
+            Path(backup.path),
+            requested_by=requested_by,
+            known_revisions=known_revisions(),
+            omit_rows_of=OMITTED_TABLES,
+            on_progress=on_progress,
+        )
+
+
+def cancel_restore(site: Site) -> PendingRestore:
+    """Forget the pending restore. Raises: NoPendingRestoreError; RestorePendingError; BackupBusyError."""
+    paths = data_paths(site)
+    with _explained("Cancelling the restore"), _alone(paths, "cancelling a restore"):
+        return staging.cancel_restore(paths)
+
+
+def restore_status(site: Site) -> RestoreStatus:
+    """The pending restore, or else how the latest one ended."""
+    paths = data_paths(site)
+    pending = read_marker(paths)
+    if pending is not None:
+        return RestoreStatus(
+            state=RestoreState.PENDING,
+            backup_filename=pending.backup_filename,
+            requested_by=pending.requested_by,
+            requested=datetime.fromisoformat(pending.requested),
+        )
+    latest: RestoreReceipt | None = None
+    for latest in read_receipts(paths.receipts):  # noqa: B007 - the last one is wanted
+        pass
+    if latest is None:
+        return RestoreStatus(state=RestoreState.NONE)
+    return RestoreStatus(
+        state=RestoreState(latest.outcome),
+        backup_filename=latest.backup_filename,
+        requested_by=latest.requested_by,
+        requested=datetime.fromisoformat(latest.requested),
+        finished=datetime.fromisoformat(latest.finished),
+        reason=latest.reason or None,
+    )
+
+
+def is_restore_pending(site: Site) -> bool:
+    return data_paths(site).marker.exists()
+
+
+def keep_foreign_wal_away(site: Site) -> None:
+    """Move a WAL aside that belongs to another app.db. Only at start, before app.db is opened by anyone."""
+    kept_path = swap.set_foreign_wal_aside(data_paths(site).database)
+    if kept_path is not None:
+        get_logger().warning(
+            "app.db was replaced by hand beside the WAL of its predecessor; the WAL was moved aside.",
+            wal=str(kept_path),
+        )
+
+
+def finish_pending_restore(site: Site, *, applies_staged: bool) -> None:
+    """Apply the pending restore, if there is one. Only at start, before app.db is opened by anyone.
+
+    Without applies_staged, a restore is only finished when its swap was interrupted.
+    """
+    paths = data_paths(site)
+    try:
+        pending = read_marker(paths)
+    except RestoreError as error:
+        # FastCMS replaces its marker in one step, so this is somebody else's file: the site is untouched.
+        paths.marker.replace(beside(paths.marker, ".unreadable"))
+        get_logger().error(error.message, hint=error.hint)
+        return
+    if pending is not None and pending.phase is Phase.STAGED and not applies_staged:
+        return
+    receipt = swap.apply_pending_restore(paths, lambda: _bring_up(site))
+    if receipt is not None:
+        log = get_logger().info if receipt.outcome == RestoreState.RESTORED else get_logger().error
+        log(f"restore {receipt.outcome}", **asdict(receipt))
+
+
+def _bring_up(site: Site) -> None:
+    """Migrate the restored database and read it through the application's own code."""
+    try:
+        site.database.migrate()
+        with closing(open_snapshot(site.settings.database_path)) as database:
+            contents.count_contents(database)
+    finally:
+        site.database.close()
+
+
+def _claim_second(paths: DataPaths) -> datetime:
+    """The present second, or the next one that no backup is named after."""
+    while True:
+        now = utc_now().replace(microsecond=0)
+        if not (paths.backups_dir / f"backup_{now:{_FILENAME_TIME}}.zip").exists():
+            return now
+        time.sleep(0.05)
+
+
+def _describe(path: Path) -> Backup | None:
+    match = _FILENAME.fullmatch(path.name)
+    try:
+        if match is None or path.is_symlink() or not path.is_file():
+            return None
+        created = datetime.strptime(match[1], _FILENAME_TIME).replace(tzinfo=UTC)
+        return Backup(filename=path.name, size_bytes=path.stat().st_size, created=created, path=str(path))
+    except (FileNotFoundError, ValueError):  # deleted meanwhile; digits that are no time
+        return None
+
+
+@contextmanager
+def _alone(paths: DataPaths, purpose: str) -> Iterator[None]:
+    """Hold the lock of backups; what a killed holder left unfinished is removed first."""
+    paths.backups_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(paths.backups_dir / ".lock").hold(purpose=purpose, timeout_seconds=0):
+        for left_over in paths.backups_dir.glob(f"backup_*{PARTIAL_SUFFIX}*"):
+            remove(left_over)
+        yield
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn an I/O error into a BackupError that says which file, and a full disk into NotEnoughSpaceError."""
+    try:
+        yield
+    except OSError as error:
+        kind = NotEnoughSpaceError if is_full_disk(error) else BackupError
+        raise kind(
+            f"{what} failed: {error.strerror or error} ({error.filename or 'unnamed file'}).",
+            hint="Look at the disk's free space and health, then try again.",
+        ) from error
