@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 import fastcms
 from fastcms.accounts.api import router as accounts_router
+from fastcms.admin.frame import mount_admin
 from fastcms.backups.api import router as backups_router
 from fastcms.config import Settings, load_settings
 from fastcms.content.api import router as content_router
@@ -66,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(api)
     app.include_router(serving_router)
     app.add_api_route("/health", health, tags=["health"])
+    mount_admin(app, site)
     return app
 
 

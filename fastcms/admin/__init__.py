@@ -1,1 +1,4 @@
-"""The dashboard: its frame, login and navigation."""
+"""The dashboard's frame: login, set-up, navigation, theme and security headers.
+
+Each domain brings its own `pages.py`; this package joins them to one application at /admin.
+"""

@@ -1,0 +1,97 @@
+"""The dashboard's application: starlette-admin with our login, pages, theme and security headers."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette_admin import BaseAdmin, BaseModelView, DefaultTheme, TablerSettings
+from starlette_admin.helpers import static_url
+
+import fastcms
+from fastcms.accounts.pages import AccountsPage, TokensPage
+from fastcms.admin import filters
+from fastcms.admin.home import HomePage
+from fastcms.admin.login import Login
+from fastcms.admin.navigation import Menu, find_collection
+from fastcms.admin.security import ContentSecurityPolicy, NonceExtension, SigningKeys
+from fastcms.backups.pages import BackupsPage
+from fastcms.content.pages import CollectionsPage
+from fastcms.content.record_pages import RecordsView
+from fastcms.errors import FastCMSError, status_of
+from fastcms.logs import get_logger
+from fastcms.media.pages import FilesPage
+from fastcms.pages import in_words
+from fastcms.site import Site
+
+_FOLDER = Path(__file__).parent
+_PAGES = (CollectionsPage, FilesPage, BackupsPage, AccountsPage, TokensPage)
+
+
+class Dashboard(BaseAdmin):
+    """starlette-admin, whose model views are the collections of the moment."""
+
+    def _setup_templates(self) -> None:
+        super()._setup_templates()
+        environment = self.templates.env
+        environment.add_extension(NonceExtension)
+        environment.globals.update(menu=Menu(self._views), version=fastcms.__version__)
+        environment.filters.update(filters.ALL)
+
+    def _find_view_by_key(self, key: str | None) -> BaseModelView:
+        collection = find_collection(key)
+        if collection is None:
+            raise HTTPException(404, "There is no such collection. It may have been deleted or renamed.")
+        view = RecordsView(collection, self._find_view_by_key)
+        self._set_admin(view)
+        return view
+
+
+def mount_admin(app: FastAPI, site: Site) -> None:
+    """Put the dashboard at /admin. No file is touched before its first request."""
+    dashboard = Dashboard(
+        title="FastCMS",
+        favicon_url=lambda request: static_url(request, "favicon.svg"),
+        templates_dir=str(_FOLDER / "templates"),
+        static_dir=str(_FOLDER / "static"),
+        index_view=HomePage(),
+        theme=DefaultTheme(TablerSettings(base="gray", primary="blue")),
+        auth_provider=Login(),
+        secret_key=SigningKeys(site),  # type: ignore[arg-type] # itsdangerous takes an iterable of keys
+        middlewares=[Middleware(ContentSecurityPolicy)],
+        timezone_config=None,  # every time is shown in UTC, as backups' names have it
+    )
+    for page in _PAGES:
+        dashboard.add_view(page)
+    dashboard.mount_to(app)
+    dashboard.app.state.site = site
+    errors = ErrorPages(dashboard)
+    dashboard.app.add_exception_handler(FastCMSError, errors.answer_fastcms_error)
+    dashboard.app.add_exception_handler(OperationalError, errors.answer_database_error)
+    dashboard.app.add_exception_handler(Exception, errors.answer_unexpected_error)
+
+
+class ErrorPages:
+    """Say what went wrong, in words, in the dashboard's own look."""
+
+    def __init__(self, dashboard: Dashboard) -> None:
+        self._templates = dashboard.templates
+
+    async def answer_fastcms_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, FastCMSError)  # noqa: S101 - what it was registered for
+        return self._page(request, status_of(error)[0], in_words(error))
+
+    async def answer_database_error(self, request: Request, error: Exception) -> Response:
+        get_logger().error("The database did not answer", reason=str(error.__cause__))
+        return self._page(request, 503, "The database did not answer. Try again in a moment.")
+
+    async def answer_unexpected_error(self, request: Request, error: Exception) -> Response:
+        get_logger().error("Unexpected error", exc_info=error)
+        return self._page(request, 500, "Something went wrong. The server's log has the reason.")
+
+    def _page(self, request: Request, status: int, message: str) -> Response:
+        context = {"exc": HTTPException(status, message), "title": "Error"}
+        return self._templates.TemplateResponse(request, "error.html", context, status)

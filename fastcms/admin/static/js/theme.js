@@ -1,0 +1,15 @@
+// Runs before the page is drawn, so that it does not flash: the visitor's choice, or else their system's.
+(function () {
+    const system = window.matchMedia("(prefers-color-scheme: dark)");
+    const chosen = () => window.localStorage.getItem("fastcms-theme");
+    const apply = () => {
+        document.documentElement.dataset.bsTheme = chosen() || (system.matches ? "dark" : "light");
+    };
+    apply();
+    system.addEventListener("change", apply);
+    window.toggleTheme = () => {
+        const next = document.documentElement.dataset.bsTheme === "dark" ? "light" : "dark";
+        window.localStorage.setItem("fastcms-theme", next);
+        apply();
+    };
+})();

@@ -1,0 +1,169 @@
+"""How the dashboard shows a record's fields, and what its forms send for them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette_admin import (
+    BaseField,
+    BooleanField,
+    DateTimeField,
+    EmailField,
+    EnumField,
+    HasOne,
+    RequestAction,
+    StringField,
+    TextAreaField,
+    URLField,
+)
+from starlette_admin.exceptions import FormValidationError
+from starlette_admin.fields import NumberField
+
+from fastcms.content.fields import Field, LongField, PlainField, RelationField, SelectField
+from fastcms.content.record_filters import filters_for
+
+_FORM_FIELD_PREFIX = "field-"
+
+
+def records_key(name: str) -> str:
+    """What stands for a collection in the dashboard's addresses; no page of ours has such a name."""
+    return f"records-{name}"
+
+
+@dataclass
+class DateInput(StringField):
+    """A day, or a moment in UTC: the input follows the value that is there."""
+
+    form_template: str = "fields/form/date.html"
+
+
+@dataclass
+class JsonInput(TextAreaField):
+    """JSON as text. starlette-admin's editor starts workers that the Content-Security-Policy forbids."""
+
+    class_: str = "form-control font-monospace"
+
+    async def serialize_value(self, request: Request, value: Any) -> Any:
+        # After a refused form it is the text that was sent.
+        is_form = request.state.action.is_form()
+        return json.dumps(value, ensure_ascii=False, indent=2 if is_form else None)
+
+
+@dataclass
+class FileInput(BaseField):
+    """A file of the site, chosen or uploaded in the form."""
+
+    form_template: str = "fields/form/picked_file.html"
+    list_template: str = "fields/list/picked_file.html"
+    detail_template: str = "fields/detail/picked_file.html"
+
+    async def serialize_value(self, request: Request, value: Any) -> Any:
+        """`value` is a PickedFile, prepared by the view; programs that export get the id."""
+        return value.id if request.state.action == RequestAction.EXPORT else value.as_dict()
+
+
+@dataclass
+class RelationInput(HasOne):
+    async def parse_form_data(self, request: Request, form_data: FormData) -> Any:
+        return await super().parse_form_data(request, form_data) or None
+
+
+def form_fields(fields: tuple[Field, ...]) -> list[BaseField]:
+    """The columns and inputs of a collection."""
+    made: list[BaseField] = [
+        StringField("id", label="ID", exclude_from_list=True, copy_to_clipboard=True, read_only=True),
+        *(_form_field(field) for field in fields),
+        *(
+            DateTimeField(name, label=label, read_only=True, exclude_from_create=True, exclude_from_edit=True)
+            for name, label in (("created", "Created"), ("updated", "Changed"))
+        ),
+    ]
+    for field in made:
+        field.getter = partial(_value_in_row, name=field.name)
+    return made
+
+
+def _value_in_row(_request: Request, row: Any, name: str) -> Any:
+    """Not by attribute, because a field may have any name."""
+    return row.values[name]
+
+
+def _form_field(field: Field) -> BaseField:
+    made = _input_of(field)
+    made.required = field.required and not isinstance(made, BooleanField)
+    made.filters = filters_for(field)
+    # A field may have any name, also that of the form's own CSRF token.
+    made.id = f"{_FORM_FIELD_PREFIX}{field.name}"
+    return made
+
+
+def _input_of(field: Field) -> BaseField:
+    if isinstance(field, SelectField):
+        return EnumField(field.name, choices=list(field.values))
+    if isinstance(field, RelationField):
+        return RelationInput(field.name, key=records_key(field.collection))
+    if isinstance(field, PlainField | LongField):
+        return _SIMPLE_INPUTS[field.type](field.name)
+    return FileInput(field.name)
+
+
+def _number(name: str) -> NumberField:
+    return NumberField(name, step="any")
+
+
+_SIMPLE_INPUTS: dict[str, Callable[[str], BaseField]] = {
+    "text": StringField,
+    "editor": TextAreaField,
+    "number": _number,
+    "bool": BooleanField,
+    "date": DateInput,
+    "email": EmailField,
+    "url": URLField,
+    "json": JsonInput,
+}
+
+
+def record_data(fields: tuple[Field, ...], form: dict[str, Any]) -> dict[str, Any]:
+    """What a form sent, as the values that records have; the content service checks them.
+
+    Raises: FormValidationError for JSON that cannot be read.
+    """
+    data: dict[str, Any] = {}
+    problems: dict[str | int, Any] = {}
+    for field in fields:
+        try:
+            data[field.name] = _value(field, form.get(field.name))
+        except json.JSONDecodeError as error:
+            problems[field.name] = (
+                f"This is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+            )
+    if problems:
+        raise FormValidationError(problems)
+    return data
+
+
+def _value(field: Field, sent: Any) -> Any:
+    if isinstance(sent, bool):
+        return sent
+    if not isinstance(sent, str) or sent == "":
+        return None
+    if field.type == "json":
+        return json.loads(sent)
+    if field.type == "number":
+        return _number_or_text(sent)
+    return sent.replace("\r\n", "\n")
+
+
+def _number_or_text(sent: str) -> int | float | str:
+    try:
+        return int(sent)
+    except ValueError:
+        pass
+    try:
+        return float(sent)
+    except ValueError:
+        return sent

@@ -1,0 +1,74 @@
+"""The dashboard's page of uploaded files."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette_admin import route
+
+from fastcms.accounts.schemas import Scope
+from fastcms.errors import InvalidInputError
+from fastcms.media import service
+from fastcms.media.content_types import is_inline
+from fastcms.media.models import MediaFile
+from fastcms.pages import Page, errors_as_messages, form_text, get_site, in_read, in_thread
+
+_PER_PAGE = 24
+_MAX_DIGITS = 9
+_ICONS = {
+    "image/": "fa-file-image",
+    "video/": "fa-file-video",
+    "audio/": "fa-file-audio",
+    "text/": "fa-file-lines",
+    "application/pdf": "fa-file-pdf",
+    "application/zip": "fa-file-zipper",
+}
+
+
+class FilesPage(Page):
+    menu_label = "Files"
+    menu_section = "Content"
+    icon = "fa-solid fa-images"
+    path = "/files"
+    route_name = "files"
+    scope = Scope.CONTENT_READ
+
+    @route("")
+    async def index(self, request: Request) -> Response:
+        number = _page_number(request)
+        search = request.query_params.get("search", "")[:255]
+        files, total = await in_read(request, service.list_files, number, _PER_PAGE, search)
+        return self.render(
+            request,
+            "files.html",
+            files=files,
+            total=total,
+            page_number=number,
+            page_count=max(-(-total // _PER_PAGE), 1),
+            search=search,
+            url_of=service.file_url,
+            icon_of=icon_of,
+            is_picture=is_picture,
+            max_size_bytes=int(get_site(request).settings.max_upload_size),
+        )
+
+    @route("/delete", methods=["POST"], name="files-delete")
+    @errors_as_messages
+    async def delete(self, request: Request) -> Response:
+        file_id = await form_text(request, "id")
+        if not file_id:
+            raise InvalidInputError("Choose the file to delete.")
+        file = await in_read(request, service.find_file, file_id)
+        await in_thread(service.delete_file, get_site(request), file_id)
+        return self.done(request, f"Deleted {file.filename}.")
+
+
+def is_picture(file: MediaFile) -> bool:
+    return file.content_type.startswith("image/") and is_inline(file.content_type)
+
+
+def icon_of(file: MediaFile) -> str:
+    return next((icon for prefix, icon in _ICONS.items() if file.content_type.startswith(prefix)), "fa-file")
+
+
+def _page_number(request: Request) -> int:
+    text = request.query_params.get("page", "")
+    return max(int(text), 1) if text.isdecimal() and len(text) <= _MAX_DIGITS else 1
