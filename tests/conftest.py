@@ -1,5 +1,6 @@
 """Fixtures that many tests share: a fresh site in a temporary folder, and clients with different rights."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,3 +56,13 @@ def _logged_in(client: TestClient, email: str) -> TestClient:
     answer = client.post("/api/v1/auth/login", json={"email": email, "password": PASSWORD})
     client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
     return client
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB in a private mount: the place where disks fill up."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, BinaryIO, Self
 
@@ -204,6 +204,10 @@ def _check_entries(zip_file: zipfile.ZipFile) -> None:
         if key in seen:
             raise _unsafe(name, f"collides with {seen[key]!r}")
         seen[key] = name
+    files = {key for key, name in seen.items() if not name.endswith("/")}
+    for key, name in seen.items():
+        if any(str(parent) in files for parent in PurePosixPath(key).parents):
+            raise _unsafe(name, "lies below a file")
 
 
 def _unsafe_type(info: zipfile.ZipInfo) -> str | None:

@@ -5,7 +5,6 @@ from what is on disk, so that a run that died anywhere is continued by the next 
 says `swapping`, backward once it says `rolling_back`. There is no moment without an app.db.
 """
 
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -27,8 +26,9 @@ from fastcms.backups.engine.staging import is_staged, remove_stale_staging
 from fastcms.errors import FastCMSError, RolledBackError
 from fastcms.sqlite import sqlite3
 
-_WAL_HEADER = b"\x02\x02"
-_HEADER_MODE_OFFSET = 18
+_MAGIC = b"SQLite format 3\x00"
+_WAL_MODE = b"\x02\x02"
+_MODE_OFFSET = 18
 _EARLIER = ".earlier"
 
 
@@ -132,12 +132,17 @@ def _keep_database(paths: DataPaths) -> None:
 
 
 def _checkpoint(database_path: Path) -> None:
-    """Write the WAL into the database and remove it, as far as SQLite can still read the two."""
+    """Write the WAL into its database, so that the safety copy is one file that stands alone.
+
+    What has no sound header is not opened: SQLite would recognise nothing in the WAL, and delete it.
+    """
+    if not _is_in_wal_mode(database_path):
+        return
     try:
         with closing(sqlite3.connect(database_path, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error:
-        return
+        return  # the caller moves database and WAL together
 
 
 def _put_back_files(paths: DataPaths, pending: PendingRestore) -> None:
@@ -214,9 +219,10 @@ def _is_in_wal_mode(database_path: Path) -> bool:
     """Read the header. Only before the first connection: closing the file would drop SQLite's locks."""
     try:
         with database_path.open("rb") as file:
-            return os.pread(file.fileno(), 2, _HEADER_MODE_OFFSET) == _WAL_HEADER
+            header = file.read(_MODE_OFFSET + len(_WAL_MODE))
     except FileNotFoundError:
         return False
+    return header.startswith(_MAGIC) and header.endswith(_WAL_MODE)
 
 
 def _explain(error: Exception) -> str:
