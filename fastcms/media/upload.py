@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import anyio
 from anyio import to_thread
 from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
-from streaming_form_data import ParseFailedException, StreamingFormDataParser
-from streaming_form_data.targets import BaseTarget
 
 from fastcms.errors import FastCMSError, InvalidInputError, TooLargeError
 from fastcms.media.models import MediaFile
@@ -16,32 +16,96 @@ from fastcms.media.storage import IncomingFile, check_space, too_large
 from fastcms.site import Site
 
 _BATCH_BYTES = 1024**2
-_MAX_FORM_BYTES = 4 * _BATCH_BYTES  # boundaries, headers and other fields; the parser may hold one batch back
+_MAX_FORM_BYTES = 1024**2  # boundaries, headers and other fields
 _DRAIN_SECONDS = 10
+_HOW_TO = "Send the file as a form's part named `file`: curl -F file=@NAME."
 
 
-class _FilePart(BaseTarget):  # type: ignore[misc] # the library publishes no types
-    """Takes the form's part named `file`. Runs in a worker thread."""
+class _FileForm:
+    """A form whose part named `file` goes into an incoming file; its other parts are left out."""
 
-    def __init__(self, incoming: IncomingFile) -> None:
-        super().__init__()
-        self.incoming = incoming
+    def __init__(self, content_type: str, incoming: IncomingFile) -> None:
         self.filename = ""
         self.is_complete = False
+        self._incoming = incoming
+        self._form_bytes = 0
+        self._is_in_file = False
+        self._header_name = b""
+        self._header_value = b""
+        self._disposition = b""
+        self._pieces: list[bytes] = []
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+            raise InvalidInputError(
+                "This is no multipart/form-data upload.", hint=_HOW_TO, code="not_multipart"
+            )
+        self._parser = self._new_parser(options[b"boundary"])
 
-    def on_start(self) -> None:
+    def _new_parser(self, boundary: bytes) -> MultipartParser:
+        try:
+            return MultipartParser(
+                boundary,
+                {
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_end": self._on_end,
+                },
+            )
+        except FormParserError as error:
+            raise _malformed(str(error)) from error
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the body. Blocks on the disk: run it in a worker thread."""
+        try:
+            self._parser.write(data)
+        except FormParserError as error:
+            raise _malformed(str(error)) from error
+        content = b"".join(self._pieces)  # one write, however many pieces the parser found
+        self._pieces.clear()
+        self._incoming.write(content)
+        self._form_bytes += len(data) - len(content)
+        if self._form_bytes > _MAX_FORM_BYTES:
+            raise TooLargeError(
+                f"The form holds more than {_MAX_FORM_BYTES} bytes beside its file.",
+                hint="Send only the part named `file`.",
+            )
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition.decode("latin-1"))
+        self._disposition = b""
+        self._is_in_file = options.get(b"name") == b"file"
+        if not self._is_in_file:
+            return
         if self.filename:
             raise InvalidInputError(
                 "The form has several parts named `file`.", hint="Send one file in one request."
             )
-        if not self.multipart_filename:
+        try:
+            self.filename = options.get(b"filename", b"").decode()
+        except UnicodeDecodeError as error:
+            raise _malformed("the filename is not UTF-8") from error
+        if not self.filename:
             raise _file_missing("The form's part `file` has no filename.")
-        self.filename = self.multipart_filename
 
-    def on_data_received(self, chunk: bytes) -> None:
-        self.incoming.write(chunk)
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_in_file:
+            self._pieces.append(data[start:end])
 
-    def on_finish(self) -> None:
+    def _on_end(self) -> None:
         self.is_complete = True
 
 
@@ -51,16 +115,16 @@ async def receive_file(request: Request, site: Site) -> MediaFile:
     On disk: the complete file and its row, or nothing.
     Raises: InvalidInputError; TooLargeError; NotEnoughSpaceError.
     """
-    is_reading = "100-continue" not in request.headers.get("expect", "").lower()
+    is_sending = "100-continue" not in request.headers.get("expect", "").lower()
     chunks = request.stream()
     try:
         await to_thread.run_sync(_check_announced_size, request, site)
-        is_reading = True
-        return await _store(_new_parser(request), chunks, site)
+        is_sending = True
+        return await _store(request, chunks, site)
     except FastCMSError:
         # A connection closed on a client that still sends shows it a broken pipe instead of the answer.
         # Who waits for "100 Continue" is not sending.
-        if is_reading:
+        if is_sending:
             await _drain(chunks)
         raise
 
@@ -75,66 +139,35 @@ def _check_announced_size(request: Request, site: Site) -> None:
     check_space(site.settings.files_dir, int(announced))
 
 
-async def _store(parser: StreamingFormDataParser, chunks: AsyncIterator[bytes], site: Site) -> MediaFile:
+async def _store(request: Request, chunks: AsyncIterator[bytes], site: Site) -> MediaFile:
     settings = site.settings
     incoming = await to_thread.run_sync(IncomingFile, settings.files_dir, int(settings.max_upload_size))
     try:
-        part = _FilePart(incoming)
-        parser.register("file", part)
-        await _feed_all(chunks, parser, incoming)
-        if not part.filename:
-            raise _file_missing("The form has no part named `file`.")
-        if not part.is_complete:
+        form = _FileForm(request.headers.get("content-type", ""), incoming)
+        await _feed_all(chunks, form)
+        if not form.is_complete:
             raise _malformed("its last boundary is missing")
-        return await to_thread.run_sync(keep_file, site, incoming, part.filename)
+        if not form.filename:
+            raise _file_missing("The form has no part named `file`.")
+        return await to_thread.run_sync(keep_file, site, incoming, form.filename)
     finally:
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(incoming.close)
 
 
-def _new_parser(request: Request) -> StreamingFormDataParser:
-    try:
-        return StreamingFormDataParser({"Content-Type": request.headers.get("content-type", "")})
-    except (ParseFailedException, ValueError) as error:
-        raise InvalidInputError(
-            f"This is no multipart/form-data upload: {error}.",
-            hint="Send the file as a form's part named `file`: curl -F file=@NAME.",
-            code="not_multipart",
-        ) from error
-
-
-async def _feed_all(
-    chunks: AsyncIterator[bytes], parser: StreamingFormDataParser, incoming: IncomingFile
-) -> None:
+async def _feed_all(chunks: AsyncIterator[bytes], form: _FileForm) -> None:
     batch = bytearray()
-    received_bytes = 0
     try:
         async for chunk in chunks:
             batch += chunk
             if len(batch) >= _BATCH_BYTES:
-                received_bytes += len(batch)
-                await to_thread.run_sync(_feed, parser, bytes(batch))
+                await to_thread.run_sync(form.feed, bytes(batch))
                 batch.clear()
-                # The parser collects a part's headers in memory, however long they are.
-                if received_bytes - incoming.size_bytes > _MAX_FORM_BYTES:
-                    raise TooLargeError(
-                        f"The form holds more than {_MAX_FORM_BYTES} bytes beside its file.",
-                        hint="Send only the part named `file`.",
-                    )
     except ClientDisconnect as error:
         raise InvalidInputError(
             "The client went away before the upload was complete.", code="upload_interrupted"
         ) from error
-    await to_thread.run_sync(_feed, parser, bytes(batch))
-
-
-def _feed(parser: StreamingFormDataParser, data: bytes) -> None:
-    try:
-        parser.data_received(data)
-    except UnicodeDecodeError as error:
-        raise _malformed("a header is not UTF-8") from error
-    except (ParseFailedException, ValueError) as error:
-        raise _malformed(str(error)) from error
+    await to_thread.run_sync(form.feed, bytes(batch))
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
@@ -148,9 +181,7 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
 
 
 def _file_missing(message: str) -> InvalidInputError:
-    return InvalidInputError(
-        message, hint="Send the file as a form's part named `file`: curl -F file=@NAME.", code="file_missing"
-    )
+    return InvalidInputError(message, hint=_HOW_TO, code="file_missing")
 
 
 def _malformed(reason: str) -> InvalidInputError:

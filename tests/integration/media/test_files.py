@@ -1,0 +1,242 @@
+"""Files over HTTP: serving, listing, deleting, and who may."""
+
+import hashlib
+import io
+
+import pytest
+import sqlalchemy as sa
+from fastapi.testclient import TestClient
+
+from fastcms.accounts import service as accounts
+from fastcms.accounts.schemas import Scope
+from fastcms.locks import FileLock
+from fastcms.media import service
+from fastcms.media.models import MediaFile
+from fastcms.site import Site
+
+CONTENT = b"0123456789"
+ETAG = f'"{hashlib.sha256(CONTENT).hexdigest()}"'
+
+
+def _add(site: Site, content: bytes = CONTENT, filename: str = "digits.txt") -> MediaFile:
+    return service.add_file(site, io.BytesIO(content), filename)
+
+
+@pytest.fixture
+def url(site: Site) -> str:
+    return service.file_url(_add(site))
+
+
+def test_everyone_who_knows_the_url_may_read_the_file(anonymous: TestClient, url: str) -> None:
+    answer = anonymous.get(url)
+    assert (answer.status_code, answer.content) == (200, CONTENT)
+    assert answer.headers["etag"] == ETAG
+    assert answer.headers["content-length"] == "10"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["content-disposition"] == 'inline; filename="digits.txt"'
+    assert "last-modified" in answer.headers
+
+
+def test_head_tells_what_get_would(anonymous: TestClient, url: str) -> None:
+    got, head = anonymous.get(url), anonymous.head(url, headers={"Range": "bytes=0-1"})
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("etag", "content-length", "content-type", "last-modified", "content-disposition"):
+        assert head.headers[name] == got.headers[name]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "content", "content_range"),
+    [
+        ("bytes=0-0", b"0", "bytes 0-0/10"),
+        ("bytes=2-4", b"234", "bytes 2-4/10"),
+        ("bytes=7-", b"789", "bytes 7-9/10"),
+        ("bytes=0-", CONTENT, "bytes 0-9/10"),
+        ("bytes=8-99", b"89", "bytes 8-9/10"),
+        ("bytes=-3", b"789", "bytes 7-9/10"),
+        ("bytes=-99", CONTENT, "bytes 0-9/10"),
+        ("Bytes= 2-4", b"234", "bytes 2-4/10"),
+    ],
+)
+def test_a_range_is_answered_with_its_bytes(
+    anonymous: TestClient, url: str, wanted: str, content: bytes, content_range: str
+) -> None:
+    answer = anonymous.get(url, headers={"Range": wanted})
+    assert (answer.status_code, answer.content) == (206, content)
+    assert answer.headers["content-range"] == content_range
+    assert answer.headers["content-length"] == str(len(content))
+    assert answer.headers["etag"] == ETAG
+
+
+@pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=99-100", "bytes=-0"])
+def test_a_range_beyond_the_file_is_refused_with_its_size(
+    anonymous: TestClient, url: str, wanted: str
+) -> None:
+    answer = anonymous.get(url, headers={"Range": wanted})
+    assert answer.status_code == 416
+    assert answer.headers["content-range"] == "bytes */10"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "range_not_satisfiable"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "bytes=5-2",
+        "bytes=-",
+        "bytes=a-b",
+        "lines=1-2",
+        "bytes",
+        "bytes=0-1,3-4",
+        f"bytes={'9' * 5000}-",
+        "٣-٤",
+    ],
+)
+def test_a_range_that_makes_no_sense_is_ignored(anonymous: TestClient, url: str, wanted: str) -> None:
+    answer = anonymous.get(url, headers={b"Range": wanted.encode()})
+    assert (answer.status_code, answer.content) == (200, CONTENT)
+
+
+def test_a_range_of_an_empty_file_is_refused(anonymous: TestClient, site: Site) -> None:
+    answer = anonymous.get(service.file_url(_add(site, b"")), headers={"Range": "bytes=0-"})
+    assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */0")
+
+
+def test_if_range_gives_the_whole_file_unless_it_is_the_same(anonymous: TestClient, url: str) -> None:
+    modified = anonymous.head(url).headers["last-modified"]
+    for condition, status in ((ETAG, 206), (modified, 206), ('"other"', 200), (f"W/{ETAG}", 200)):
+        answer = anonymous.get(url, headers={"Range": "bytes=0-1", "If-Range": condition})
+        assert answer.status_code == status
+    answer = anonymous.get(url, headers={"Range": "bytes=99-", "If-Range": '"other"'})
+    assert (answer.status_code, answer.content) == (200, CONTENT)
+
+
+@pytest.mark.parametrize("condition", [ETAG, f"W/{ETAG}", f'"other", {ETAG}', "*"])
+def test_a_client_that_has_the_bytes_gets_none(anonymous: TestClient, url: str, condition: str) -> None:
+    answer = anonymous.get(url, headers={"If-None-Match": condition, "Range": "bytes=0-1"})
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["etag"] == ETAG
+    assert "immutable" in answer.headers["cache-control"]
+
+
+def test_another_etag_gets_the_bytes(anonymous: TestClient, url: str) -> None:
+    assert anonymous.get(url, headers={"If-None-Match": '"other"'}).content == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("content", "filename"),
+    [
+        (b"<!doctype html><script>alert(1)</script>", "pic.png"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "pic.svg"),
+        (b"<?xml version='1.0'?><a/>", "a.xml"),
+        (b"%PDF-1.7", "a.pdf"),
+        (b"\x00\x01", "Übung.bin"),
+    ],
+)
+def test_risky_types_are_offered_for_download_only(
+    anonymous: TestClient, site: Site, content: bytes, filename: str
+) -> None:
+    answer = anonymous.get(service.file_url(_add(site, content, filename)))
+    assert answer.headers["content-disposition"].startswith("attachment; filename")
+
+
+def test_a_name_in_any_language_reaches_the_browser(anonymous: TestClient, site: Site) -> None:
+    answer = anonymous.get(service.file_url(_add(site, filename='日本"語.txt')))
+    assert (
+        answer.headers["content-disposition"] == "inline; filename*=utf-8''%E6%97%A5%E6%9C%AC%22%E8%AA%9E.txt"
+    )
+
+
+def test_missing_bytes_have_their_own_code(
+    anonymous: TestClient, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = _add(site)
+    service.file_path(site.settings, file).unlink()
+    answer = anonymous.get(service.file_url(file))
+    assert (answer.status_code, answer.json()["code"]) == (404, "file_bytes_missing")
+    assert file.path in caplog.text
+
+
+def test_an_unknown_file_is_not_found(client: TestClient) -> None:
+    for method, path in (("GET", "/files/x/y"), ("GET", "/api/v1/files/x"), ("DELETE", "/api/v1/files/x")):
+        answer = client.request(method, path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "file_not_found")
+
+
+def test_the_list_is_newest_first_in_pages_and_searchable(client: TestClient, site: Site) -> None:
+    for number in range(5):
+        _add(site, filename=f"50%_off {number}.txt")
+    _add(site, filename="other.txt")
+    page = client.get("/api/v1/files", params={"per_page": 2, "page": 2}).json()
+    assert (page["total"], page["page"], page["per_page"]) == (6, 2, 2)
+    assert [item["filename"] for item in page["items"]] == ["50%_off 3.txt", "50%_off 2.txt"]
+    assert client.get("/api/v1/files", params={"search": "%_OFF"}).json()["total"] == 5
+    assert client.get("/api/v1/files", params={"search": "%o"}).json()["total"] == 0
+    assert client.get("/api/v1/files", params={"page": 10**9}).json()["items"] == []
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=10000000000", "per_page=0", "per_page=501", "page=x"])
+def test_impossible_pages_are_refused(client: TestClient, query: str) -> None:
+    assert client.get(f"/api/v1/files?{query}").status_code == 422
+
+
+def test_the_list_is_read_from_an_index(site: Site) -> None:
+    with site.database.read() as session:
+        plan = session.execute(
+            sa.text("EXPLAIN QUERY PLAN SELECT * FROM files ORDER BY created DESC, id DESC LIMIT 30")
+        ).all()
+    assert "USING INDEX ix_files_created" in plan[0].detail
+    assert len(plan) == 1
+
+
+def test_strangers_may_not_list_upload_or_delete(anonymous: TestClient, site: Site) -> None:
+    file = _add(site)
+    for method, path in (
+        ("GET", "/api/v1/files"),
+        ("POST", "/api/v1/files"),
+        ("GET", f"/api/v1/files/{file.id}"),
+        ("DELETE", f"/api/v1/files/{file.id}"),
+    ):
+        assert anonymous.request(method, path, headers={"Authorization": ""}).status_code == 401
+    assert service.file_path(site.settings, file).exists()
+
+
+def test_a_token_that_may_only_read_may_not_upload_or_delete(anonymous: TestClient, site: Site) -> None:
+    file = _add(site)
+    with site.database.write() as session:
+        token, _ = accounts.create_token(session, "reader", [Scope.CONTENT_READ], None)
+    headers = {"Authorization": f"Bearer {token}"}
+    assert anonymous.get("/api/v1/files", headers=headers).status_code == 200
+    assert anonymous.post("/api/v1/files", headers=headers, files={"file": ("a", b"")}).status_code == 403
+    assert anonymous.delete(f"/api/v1/files/{file.id}", headers=headers).status_code == 403
+
+
+def test_a_deleted_file_is_gone_at_once(client: TestClient, site: Site) -> None:
+    file = _add(site)
+    assert client.delete(f"/api/v1/files/{file.id}").status_code == 204
+    assert client.get(service.file_url(file)).status_code == 404
+    assert client.delete(f"/api/v1/files/{file.id}").status_code == 404
+    assert [path for path in site.settings.files_dir.rglob("*") if path.is_file()] == []
+
+
+def test_bytes_deleted_during_a_backup_stay_for_it_and_go_with_the_next_deletion(
+    client: TestClient, site: Site
+) -> None:
+    file, other = _add(site), _add(site)
+    trash = site.settings.files_dir / ".trash"
+    with FileLock(site.settings.backups_dir / service.TRASH_LOCK_NAME).hold(purpose="creating a backup"):
+        assert client.delete(f"/api/v1/files/{file.id}").status_code == 204
+        assert client.get(service.file_url(file)).status_code == 404
+        assert (trash / file.path).read_bytes() == CONTENT
+    assert client.delete(f"/api/v1/files/{other.id}").status_code == 204
+    assert list(trash.iterdir()) == []
+
+
+def test_a_file_whose_bytes_are_missing_can_be_deleted(client: TestClient, site: Site) -> None:
+    file = _add(site)
+    service.file_path(site.settings, file).unlink()
+    assert client.delete(f"/api/v1/files/{file.id}").status_code == 204
