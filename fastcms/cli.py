@@ -9,6 +9,7 @@ import fastcms
 from fastcms.accounts.commands import admin_app, token_app
 from fastcms.backups.commands import backup_app
 from fastcms.config import load_settings
+from fastcms.content.commands import content_app
 from fastcms.site import Site, new_site
 from fastcms.startup import use_site
 from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(admin_app, name="admin")
 app.add_typer(token_app, name="token")
+app.add_typer(content_app, name="content")
 app.add_typer(backup_app, name="backup")
 
 

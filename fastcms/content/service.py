@@ -36,7 +36,7 @@ def find_collection(session: Session, name: str) -> Collection:
     if collection is None:
         raise NotFoundError(
             f"There is no collection named {name!r}.",
-            hint="GET /api/v1/collections lists those there are.",
+            hint="`fastcms content list` and GET /api/v1/collections list those there are.",
             code="collection_not_found",
         )
     return collection

@@ -67,7 +67,7 @@ def create_table(
     table = _table(collection_id, [])
     session.execute(CreateTable(table))
     session.execute(CreateIndex(sa.Index(f"ix_{table.name}_created", table.c.created, table.c.id)))
-    # Columns that bring their own REFERENCES can be dropped again; a table's FOREIGN KEY clause would forbid it.
+    # A column with its own REFERENCES can be dropped again; a table's FOREIGN KEY clause would forbid it.
     # https://www.sqlite.org/lang_altertable.html#alter_table_drop_column
     alter_table(session, collection_id, (), fields, targets)
 
