@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -9,7 +10,9 @@ from fastapi.testclient import TestClient
 
 from fastcms.accounts import service as accounts
 from fastcms.accounts.schemas import Scope
+from fastcms.config import Settings
 from fastcms.locks import FileLock
+from fastcms.main import create_app
 from fastcms.media import service
 from fastcms.media.models import MediaFile
 from fastcms.site import Site
@@ -22,13 +25,28 @@ def _add(site: Site, content: bytes = CONTENT, filename: str = "digits.txt") -> 
     return service.add_file(site, io.BytesIO(content), filename)
 
 
-@pytest.fixture
-def url(site: Site) -> str:
-    return service.file_url(_add(site))
+@pytest.fixture(scope="module")
+def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client without a token, on a site that the tests of reading share."""
+    with TestClient(
+        create_app(Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("media")))
+    ) as client:
+        yield client
 
 
-def test_everyone_who_knows_the_url_may_read_the_file(anonymous: TestClient, url: str) -> None:
-    answer = anonymous.get(url)
+@pytest.fixture(scope="module")
+def shared_site(visitor: TestClient) -> Site:
+    site: Site = visitor.app.state.site  # type: ignore[attr-defined] # TestClient types it as a callable
+    return site
+
+
+@pytest.fixture(scope="module")
+def url(shared_site: Site) -> str:
+    return service.file_url(_add(shared_site))
+
+
+def test_everyone_who_knows_the_url_may_read_the_file(visitor: TestClient, url: str) -> None:
+    answer = visitor.get(url)
     assert (answer.status_code, answer.content) == (200, CONTENT)
     assert answer.headers["etag"] == ETAG
     assert answer.headers["content-length"] == "10"
@@ -42,8 +60,8 @@ def test_everyone_who_knows_the_url_may_read_the_file(anonymous: TestClient, url
     assert "last-modified" in answer.headers
 
 
-def test_head_tells_what_get_would(anonymous: TestClient, url: str) -> None:
-    got, head = anonymous.get(url), anonymous.head(url, headers={"Range": "bytes=0-1"})
+def test_head_tells_what_get_would(visitor: TestClient, url: str) -> None:
+    got, head = visitor.get(url), visitor.head(url, headers={"Range": "bytes=0-1"})
     assert (head.status_code, head.content) == (200, b"")
     for name in ("etag", "content-length", "content-type", "last-modified", "content-disposition"):
         assert head.headers[name] == got.headers[name]
@@ -63,9 +81,9 @@ def test_head_tells_what_get_would(anonymous: TestClient, url: str) -> None:
     ],
 )
 def test_a_range_is_answered_with_its_bytes(
-    anonymous: TestClient, url: str, wanted: str, content: bytes, content_range: str
+    visitor: TestClient, url: str, wanted: str, content: bytes, content_range: str
 ) -> None:
-    answer = anonymous.get(url, headers={"Range": wanted})
+    answer = visitor.get(url, headers={"Range": wanted})
     assert (answer.status_code, answer.content) == (206, content)
     assert answer.headers["content-range"] == content_range
     assert answer.headers["content-length"] == str(len(content))
@@ -73,10 +91,8 @@ def test_a_range_is_answered_with_its_bytes(
 
 
 @pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=99-100", "bytes=-0"])
-def test_a_range_beyond_the_file_is_refused_with_its_size(
-    anonymous: TestClient, url: str, wanted: str
-) -> None:
-    answer = anonymous.get(url, headers={"Range": wanted})
+def test_a_range_beyond_the_file_is_refused_with_its_size(visitor: TestClient, url: str, wanted: str) -> None:
+    answer = visitor.get(url, headers={"Range": wanted})
     assert answer.status_code == 416
     assert answer.headers["content-range"] == "bytes */10"
     assert answer.headers["content-type"] == "application/problem+json"
@@ -96,35 +112,35 @@ def test_a_range_beyond_the_file_is_refused_with_its_size(
         "٣-٤",
     ],
 )
-def test_a_range_that_makes_no_sense_is_ignored(anonymous: TestClient, url: str, wanted: str) -> None:
-    answer = anonymous.get(url, headers={b"Range": wanted.encode()})
+def test_a_range_that_makes_no_sense_is_ignored(visitor: TestClient, url: str, wanted: str) -> None:
+    answer = visitor.get(url, headers={b"Range": wanted.encode()})
     assert (answer.status_code, answer.content) == (200, CONTENT)
 
 
-def test_a_range_of_an_empty_file_is_refused(anonymous: TestClient, site: Site) -> None:
-    answer = anonymous.get(service.file_url(_add(site, b"")), headers={"Range": "bytes=0-"})
+def test_a_range_of_an_empty_file_is_refused(visitor: TestClient, shared_site: Site) -> None:
+    answer = visitor.get(service.file_url(_add(shared_site, b"")), headers={"Range": "bytes=0-"})
     assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */0")
 
 
-def test_if_range_gives_the_whole_file_unless_it_is_the_same(anonymous: TestClient, url: str) -> None:
-    modified = anonymous.head(url).headers["last-modified"]
+def test_if_range_gives_the_whole_file_unless_it_is_the_same(visitor: TestClient, url: str) -> None:
+    modified = visitor.head(url).headers["last-modified"]
     for condition, status in ((ETAG, 206), (modified, 206), ('"other"', 200), (f"W/{ETAG}", 200)):
-        answer = anonymous.get(url, headers={"Range": "bytes=0-1", "If-Range": condition})
+        answer = visitor.get(url, headers={"Range": "bytes=0-1", "If-Range": condition})
         assert answer.status_code == status
-    answer = anonymous.get(url, headers={"Range": "bytes=99-", "If-Range": '"other"'})
+    answer = visitor.get(url, headers={"Range": "bytes=99-", "If-Range": '"other"'})
     assert (answer.status_code, answer.content) == (200, CONTENT)
 
 
 @pytest.mark.parametrize("condition", [ETAG, f"W/{ETAG}", f'"other", {ETAG}', "*"])
-def test_a_client_that_has_the_bytes_gets_none(anonymous: TestClient, url: str, condition: str) -> None:
-    answer = anonymous.get(url, headers={"If-None-Match": condition, "Range": "bytes=0-1"})
+def test_a_client_that_has_the_bytes_gets_none(visitor: TestClient, url: str, condition: str) -> None:
+    answer = visitor.get(url, headers={"If-None-Match": condition, "Range": "bytes=0-1"})
     assert (answer.status_code, answer.content) == (304, b"")
     assert answer.headers["etag"] == ETAG
     assert "immutable" in answer.headers["cache-control"]
 
 
-def test_another_etag_gets_the_bytes(anonymous: TestClient, url: str) -> None:
-    assert anonymous.get(url, headers={"If-None-Match": '"other"'}).content == CONTENT
+def test_another_etag_gets_the_bytes(visitor: TestClient, url: str) -> None:
+    assert visitor.get(url, headers={"If-None-Match": '"other"'}).content == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -138,14 +154,14 @@ def test_another_etag_gets_the_bytes(anonymous: TestClient, url: str) -> None:
     ],
 )
 def test_risky_types_are_offered_for_download_only(
-    anonymous: TestClient, site: Site, content: bytes, filename: str
+    visitor: TestClient, shared_site: Site, content: bytes, filename: str
 ) -> None:
-    answer = anonymous.get(service.file_url(_add(site, content, filename)))
+    answer = visitor.get(service.file_url(_add(shared_site, content, filename)))
     assert answer.headers["content-disposition"].startswith("attachment; filename")
 
 
-def test_a_name_in_any_language_reaches_the_browser(anonymous: TestClient, site: Site) -> None:
-    answer = anonymous.get(service.file_url(_add(site, filename='日本"語.txt')))
+def test_a_name_in_any_language_reaches_the_browser(visitor: TestClient, shared_site: Site) -> None:
+    answer = visitor.get(service.file_url(_add(shared_site, filename='日本"語.txt')))
     assert (
         answer.headers["content-disposition"] == "inline; filename*=utf-8''%E6%97%A5%E6%9C%AC%22%E8%AA%9E.txt"
     )

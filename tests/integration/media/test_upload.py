@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
+from fastcms.accounts import service as accounts
+from fastcms.accounts.schemas import Scope
 from fastcms.config import Settings
 from fastcms.errors import FastCMSError, InvalidInputError, NotEnoughSpaceError, TooLargeError
 from fastcms.main import create_app
@@ -30,6 +32,23 @@ BOUNDARY = "multipart/form-data; boundary=XX"
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(_env_file=None, data_dir=tmp_path / "data", max_upload_size="2MiB")
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client that may upload, on a site that the tables of cases share."""
+    settings = Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("media"), max_upload_size="2MiB")
+    with TestClient(create_app(settings)) as client:
+        site = _site_of(client)
+        with site.database.write() as session:
+            token, _ = accounts.create_token(session, "writer", [Scope.CONTENT_WRITE], None)
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
+
+
+def _site_of(client: TestClient) -> Site:
+    site: Site = client.app.state.site  # type: ignore[attr-defined] # TestClient types it as a callable
+    return site
 
 
 def _form(disposition: str, content: bytes = b"hello", end: bytes = b"--XX--\r\n") -> bytes:
@@ -72,15 +91,17 @@ def test_an_upload_is_stored_with_its_hash_and_served(editor: TestClient, site: 
         "?#%",
     ],
 )
-def test_any_name_can_be_uploaded_fetched_and_deleted(client: TestClient, site: Site, filename: str) -> None:
+def test_any_name_can_be_uploaded_fetched_and_deleted(writer: TestClient, filename: str) -> None:
+    site = _site_of(writer)
+    before = _files(site)
     body = _form(f'name="file"; filename="{filename}"'.replace("\\", "\\\\"))
-    answer = client.post("/api/v1/files", content=body, headers={"Content-Type": BOUNDARY})
+    answer = writer.post("/api/v1/files", content=body, headers={"Content-Type": BOUNDARY})
     assert answer.status_code == 201
-    (path,) = site.settings.files_dir.iterdir()
-    assert path.read_bytes() == b"hello"
-    assert client.get(answer.json()["url"]).content == b"hello"
-    assert client.delete(f"/api/v1/files/{answer.json()['id']}").status_code == 204
-    assert _files(site) == [".trash"]
+    (name,) = set(_files(site)) - set(before)
+    assert (site.settings.files_dir / name).read_bytes() == b"hello"
+    assert writer.get(answer.json()["url"]).content == b"hello"
+    assert writer.delete(f"/api/v1/files/{answer.json()['id']}").status_code == 204
+    assert name not in _files(site)
 
 
 def test_a_name_used_twice_gives_two_files(client: TestClient, site: Site) -> None:
@@ -142,14 +163,15 @@ FILE = 'name="file"; filename="a.txt"'
     ],
 )
 def test_what_is_not_one_whole_file_is_refused_and_leaves_none(
-    client: TestClient, site: Site, body: bytes, content_type: str, code: str
+    writer: TestClient, body: bytes, content_type: str, code: str
 ) -> None:
-    answer = client.post("/api/v1/files", content=body, headers={"Content-Type": content_type})
+    before = _files(_site_of(writer))
+    answer = writer.post("/api/v1/files", content=body, headers={"Content-Type": content_type})
     assert answer.status_code in (413, 422)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == code
     assert answer.json()["hint"]
-    assert _files(site) == []
+    assert _files(_site_of(writer)) == before
 
 
 @pytest.mark.parametrize(
@@ -161,18 +183,10 @@ def test_what_is_not_one_whole_file_is_refused_and_leaves_none(
         b"\r\n" + _form(FILE),
     ],
 )
-def test_other_fields_do_not_disturb(client: TestClient, body: bytes) -> None:
-    answer = client.post("/api/v1/files", content=body, headers={"Content-Type": BOUNDARY})
+def test_other_fields_do_not_disturb(writer: TestClient, body: bytes) -> None:
+    answer = writer.post("/api/v1/files", content=body, headers={"Content-Type": BOUNDARY})
     assert answer.status_code == 201
-    assert client.get(answer.json()["url"]).content == b"hello"
-
-
-@pytest.fixture(scope="module")
-def module_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    settings = Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("media"), max_upload_size="2MiB")
-    with TestClient(create_app(settings)) as client:
-        site: Site = client.app.state.site  # type: ignore[attr-defined] # TestClient types it as a callable
-        yield site
+    assert writer.get(answer.json()["url"]).content == b"hello"
 
 
 def _receive(site: Site, messages: list[Message], **headers: str) -> MediaFile:
@@ -195,8 +209,9 @@ def _receive(site: Site, messages: list[Message], **headers: str) -> MediaFile:
     cuts=st.lists(st.integers(0, 200)),
 )
 def test_any_content_arrives_unchanged_however_the_network_cuts_it(
-    module_site: Site, content: bytes, cuts: list[int]
+    writer: TestClient, content: bytes, cuts: list[int]
 ) -> None:
+    site = _site_of(writer)
     content = content.replace(b"\r\n--XX", b"")
     body = _form(FILE, content)
     edges = [0, *sorted(cut for cut in cuts if cut < len(body)), len(body)]
@@ -204,8 +219,8 @@ def test_any_content_arrives_unchanged_however_the_network_cuts_it(
         {"type": "http.request", "body": body[start:end], "more_body": end < len(body)}
         for start, end in itertools.pairwise(edges)
     ]
-    file = _receive(module_site, messages)
-    assert service.file_path(module_site.settings, file).read_bytes() == content
+    file = _receive(site, messages)
+    assert service.file_path(site.settings, file).read_bytes() == content
     assert file.sha256 == hashlib.sha256(content).hexdigest()
 
 
