@@ -39,6 +39,9 @@ _MULTIPART_BODY: dict[str, Any] = {
 _SERVED_HEADERS = {
     # A URL's bytes never change: another file has another id.
     "Cache-Control": "public, max-age=31536000, immutable",
+    # Everyone may read it who knows its URL, so scripts and fonts of other sites may, too; and without it,
+    # browsers refuse to play sound and video under `sandbox`.
+    "Access-Control-Allow-Origin": "*",
     # Whatever the file is, it cannot run as a part of this site.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; "
     "media-src 'self'; frame-ancestors 'none'; sandbox",

@@ -56,6 +56,7 @@ def test_everyone_who_knows_the_url_may_read_the_file(visitor: TestClient, url: 
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["content-disposition"] == 'inline; filename="digits.txt"'
     assert "last-modified" in answer.headers
 
