@@ -94,6 +94,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+            session.connection()  # begins now, not at the first statement
             yield session
 
     def migrate(self) -> None:

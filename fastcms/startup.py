@@ -28,7 +28,7 @@ def serve_site(site: Site) -> Iterator[None]:
     """
     with _open_data_folder(site, _SERVING):
         remove_stale_uploads(site.settings.files_dir)
-        empty_trash(site.settings.files_dir, site.settings.backups_dir)
+        empty_trash(site)
         _announce_setup(site)
         yield
 

@@ -1,14 +1,11 @@
 """What a snapshot of FastCMS's database says about itself, and which bytes it needs."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastcms.backups.engine.manifest import FILES_PREFIX
 from fastcms.backups.engine.names import unsafe_reason
 from fastcms.content.models import RECORDS_TABLE_PREFIX
-from fastcms.media.service import TRASH_NAME, UPLOAD_PREFIX
 from fastcms.sqlite import sqlite3
 
 
@@ -31,10 +28,6 @@ def read_file_bytes_total(snapshot: sqlite3.Connection) -> int:
     return int(total)
 
 
-def has_file_row(database: sqlite3.Connection, path: str) -> bool:
-    return database.execute("SELECT 1 FROM files WHERE path = ?", (path,)).fetchone() is not None
-
-
 def read_schema_revision(snapshot: sqlite3.Connection) -> str:
     (revision,) = snapshot.execute("SELECT version_num FROM alembic_version").fetchone()
     return str(revision)
@@ -50,18 +43,6 @@ def count_contents(snapshot: sqlite3.Connection) -> dict[str, int]:
         | {"records": sum(by_name.values())}
         | {f"records:{name}": count for name, count in by_name.items()}
     )
-
-
-def list_files_on_disk(files_dir: Path) -> Iterator[str]:
-    """Every regular file below data/files, relative, but for unfinished uploads and deleted files."""
-    for folder, folders, names in os.walk(files_dir):
-        relative = Path(folder).relative_to(files_dir)
-        if relative == Path():
-            folders[:] = [name for name in folders if name != TRASH_NAME]
-        for name in sorted(names):
-            path = Path(folder, name)
-            if not name.startswith(UPLOAD_PREFIX) and path.is_file() and not path.is_symlink():
-                yield str(relative / name)
 
 
 def unsafe_name_reason(path: str) -> str | None:

@@ -13,7 +13,8 @@ from fastcms.backups.engine.paths import DataPaths, beside
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.engine.snapshot import open_snapshot, write_snapshot
 from fastcms.database import format_utc
-from fastcms.media.service import TRASH_NAME
+from fastcms.media.service import TRASH_NAME, find_files_without_row
+from fastcms.site import Site
 from fastcms.sqlite import sqlite3
 
 PARTIAL_SUFFIX = ".partial"
@@ -21,7 +22,9 @@ PARTIAL_SUFFIX = ".partial"
 OMITTED_TABLES = ("sessions",)
 
 
-def write_backup(paths: DataPaths, final_path: Path, created: datetime, on_progress: OnProgress) -> list[str]:
+def write_backup(
+    site: Site, paths: DataPaths, final_path: Path, created: datetime, on_progress: OnProgress
+) -> list[str]:
     """Write the archive of a site, and give it its final name when it is complete.
 
     Returns: what was wrong with the site's own files.
@@ -32,8 +35,7 @@ def write_backup(paths: DataPaths, final_path: Path, created: datetime, on_progr
         beside(final_path, PARTIAL_SUFFIX),
         beside(final_path, f".db{PARTIAL_SUFFIX}"),
     )
-    # Listed before the snapshot: what was put there by hand is included, what is uploaded from now on is not.
-    on_disk = list(contents.list_files_on_disk(paths.files_dir))
+    by_hand = find_files_without_row(site)
     database_bytes = _size(paths.database) + _size(beside(paths.database, "-wal"))
     require_free_space(paths.backups_dir, 2 * database_bytes, "A backup")
     try:
@@ -45,7 +47,7 @@ def write_backup(paths: DataPaths, final_path: Path, created: datetime, on_progr
             writer = _BackupWriter(paths, archive, total_bytes, on_progress)
             writer.add_database(snapshot_path)
             writer.add_known_files(snapshot)
-            writer.add_other_files(snapshot, on_disk)
+            writer.add_files(by_hand)
             archive.add_text(METADATA_NAME, writer.describe(snapshot, final_path, created).to_json())
         publish(partial_path, final_path)
     finally:
@@ -82,18 +84,18 @@ class _BackupWriter:
         """
         files_dir = self._paths.files_dir
         for row in contents.read_file_rows(snapshot):
-            # What is deleted meanwhile stays in the trash until the backup has ended.
-            added = self._add_file(row.path, [files_dir / row.path, files_dir / TRASH_NAME / row.path])
+            # What is deleted meanwhile stays in the trash until the backup has ended; a deletion that fails
+            # puts it back.
+            stored = files_dir / row.path
+            added = self._add_file(row.path, [stored, files_dir / TRASH_NAME / row.path, stored])
             if added is None:
                 self.problems.append(f"files/{row.path} is missing on disk")
             elif added != row.sha256:
                 self.problems.append(f"files/{row.path} differs from what was uploaded")
 
-    def add_other_files(self, snapshot: sqlite3.Connection, on_disk: list[str]) -> None:
-        """Add what somebody put into data/files by hand, but no upload whose row came after the snapshot."""
-        for path in on_disk:
-            if contents.has_file_row(snapshot, path) or self._is_known_by_now(path):
-                continue
+    def add_files(self, by_hand: list[str]) -> None:
+        """Add what the database does not know: files that somebody put there by hand."""
+        for path in by_hand:
             reason = contents.unsafe_name_reason(path)
             if reason is not None:
                 self.problems.append(f"files/{path!r} was left out: its name {reason}")
@@ -120,10 +122,6 @@ class _BackupWriter:
             added = self._archive.add_file(FILES_PREFIX + path, source, self._on_progress, self._progress())
         self._files_bytes += added.size_bytes
         return added.sha256
-
-    def _is_known_by_now(self, path: str) -> bool:
-        with closing(sqlite3.connect(self._paths.database)) as live:
-            return contents.has_file_row(live, path)
 
     def _progress(self) -> Progress:
         return Progress("writing the archive", self._database_bytes + self._files_bytes, self._total_bytes)

@@ -37,7 +37,7 @@ from fastcms.errors import (
 )
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
-from fastcms.media.service import TRASH_LOCK_NAME, remove_trash
+from fastcms.media.service import TRASH_LOCK_NAME, empty_trash
 from fastcms.site import Site
 
 _FILENAME = re.compile(r"backup_(\d{8}_\d{6})\.zip", re.ASCII)
@@ -63,8 +63,8 @@ def create_backup(site: Site, on_progress: OnProgress = ignore_progress) -> Back
     ):
         created = _claim_second(paths)
         final_path = paths.backups_dir / f"backup_{created:{_FILENAME_TIME}}.zip"
-        problems = write_backup(paths, final_path, created, on_progress)
-        remove_trash(paths.files_dir)
+        problems = write_backup(site, paths, final_path, created, on_progress)
+    empty_trash(site)
     return Backup(
         filename=final_path.name,
         size_bytes=final_path.stat().st_size,

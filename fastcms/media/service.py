@@ -10,37 +10,37 @@ from sqlalchemy.orm import Session
 
 from fastcms.config import Settings
 from fastcms.database import utc_now
-from fastcms.errors import NotFoundError
-from fastcms.logs import get_logger
+from fastcms.errors import BackupBusyError, NotFoundError
+from fastcms.locks import FileLock
 from fastcms.media.content_types import detect_content_type
 from fastcms.media.models import MediaFile, new_file_id
 from fastcms.media.names import clean_filename, stored_name
 from fastcms.media.storage import (
     TRASH_LOCK_NAME,
     TRASH_NAME,
-    UPLOAD_PREFIX,
     IncomingFile,
-    empty_trash,
+    list_files_on_disk,
+    list_trash,
     move_to_trash,
+    remove_from_trash,
     remove_stale_uploads,
-    remove_trash,
+    take_from_trash,
 )
 from fastcms.site import Site
 
 __all__ = [
     "TRASH_LOCK_NAME",
     "TRASH_NAME",
-    "UPLOAD_PREFIX",
     "add_file",
     "delete_file",
     "empty_trash",
     "file_path",
     "file_url",
     "find_file",
+    "find_files_without_row",
     "keep_file",
     "list_files",
     "remove_stale_uploads",
-    "remove_trash",
 ]
 
 _CHUNK_BYTES = 1024**2
@@ -73,12 +73,16 @@ def keep_file(site: Site, incoming: IncomingFile, filename: str) -> MediaFile:
         created=utc_now(),
     )
     path = file_path(site.settings, file)
-    incoming.keep(path)
+    incoming.sync()
+    is_kept = False
     try:
         with site.database.write() as session:
+            incoming.keep(path)
+            is_kept = True
             session.add(file)
     except BaseException:
-        path.unlink()
+        if is_kept:
+            path.unlink()
         raise
     return file
 
@@ -109,20 +113,68 @@ def list_files(
 
 
 def delete_file(site: Site, file_id: str) -> None:
-    """Delete a file: its row first, then its bytes, which a running backup may still need.
+    """Delete a file: at once for readers, and for the disk when no running backup needs it any more.
 
     Raises: NotFoundError.
     """
-    with site.database.write() as session:
-        file = find_file(session, file_id)
-        session.delete(file)
     settings = site.settings
+    is_moved = False
     try:
-        move_to_trash(settings.files_dir, file.path)
-        empty_trash(settings.files_dir, settings.backups_dir)
-    except OSError as error:
-        # The file is deleted for everyone; only its space is not free yet.
-        get_logger().warning("A deleted file's bytes were not removed", path=file.path, reason=str(error))
+        with site.database.write() as session:
+            file = find_file(session, file_id)
+            session.delete(file)
+            session.flush()
+            if file_path(settings, file).exists():
+                move_to_trash(settings.files_dir, file.path)
+                is_moved = True
+    except BaseException:
+        if is_moved:
+            take_from_trash(settings.files_dir, file.path)
+        raise
+    empty_trash(site)
+
+
+def empty_trash(site: Site) -> None:
+    """Remove deleted files for good, unless a backup runs: it may still need them, and calls this at its end.
+
+    A file whose deletion a crash broke off is put back.
+    """
+    files_dir = site.settings.files_dir
+    try:
+        with FileLock(site.settings.backups_dir / TRASH_LOCK_NAME).hold(is_shared=True, timeout_seconds=0):
+            for path in list_trash(files_dir):
+                if not _put_back_if_not_deleted(site, path):
+                    remove_from_trash(files_dir, path)
+    except BackupBusyError:
+        return
+
+
+def _put_back_if_not_deleted(site: Site, path: str) -> bool:
+    with site.database.read() as session:
+        if not _has_row(session, path):
+            return False
+    # A deletion under way has its row until it commits; with the write lock in hand, none is under way.
+    with site.database.write() as session:
+        if _has_row(session, path) and (site.settings.files_dir / TRASH_NAME / path).exists():
+            take_from_trash(site.settings.files_dir, path)
+    return True
+
+
+def find_files_without_row(site: Site) -> list[str]:
+    """What somebody put into data/files by hand; no upload or deletion that is under way."""
+    files_dir = site.settings.files_dir
+    with site.database.read() as session:
+        known = set(session.scalars(sa.select(MediaFile.path)))
+    candidates = [path for path in list_files_on_disk(files_dir) if path not in known]
+    if not candidates:
+        return []
+    # With the write lock in hand, files and rows agree: every upload has its row, every deletion is done.
+    with site.database.write() as session:
+        return [path for path in candidates if (files_dir / path).is_file() and not _has_row(session, path)]
+
+
+def _has_row(session: Session, path: str) -> bool:
+    return session.scalar(sa.select(MediaFile.id).where(MediaFile.path == path)) is not None
 
 
 def file_path(settings: Settings, file: MediaFile) -> Path:

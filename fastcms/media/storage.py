@@ -1,8 +1,10 @@
 """Files on the disk: how they come in, and how they go.
 
 `files/<path>` holds the bytes of a row, `files/.upload-<random>` what is still coming in, and
-`files/.trash/<path>` what was deleted. A crash leaves at most: an unlocked `.upload-` file, which the next
-start removes; a file without a row (stored or deleted a moment before), which harms nothing.
+`files/.trash/<path>` what was deleted. Both renames are done with the database's write lock in hand, so that
+whoever holds it sees files and rows agree. A crash leaves at most: an unlocked `.upload-` file, which the
+next start removes; a file in the trash that still has its row, which the next start puts back; a stored
+file without a row, which harms nothing.
 """
 
 import errno
@@ -19,14 +21,13 @@ from typing import Self
 
 from pydantic import ByteSize
 
-from fastcms.errors import BackupBusyError, ConflictError, NotEnoughSpaceError, TooLargeError
-from fastcms.locks import FileLock
+from fastcms.errors import ConflictError, NotEnoughSpaceError, TooLargeError
 from fastcms.media.content_types import HEAD_BYTES
 
 UPLOAD_PREFIX = ".upload-"
 TRASH_NAME = ".trash"
-# Held by a backup while it may still need deleted files, and for a moment by whoever removes them. It is not
-# the lock of backups itself: a deletion must not make a backup look busy.
+# Held by a backup while it may still need deleted files; shared, for a moment, by whoever removes some.
+# Not the lock of backups itself: a deletion must not make a backup look busy.
 TRASH_LOCK_NAME = ".trash_lock"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -66,13 +67,17 @@ class IncomingFile:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 
+    def sync(self) -> None:
+        """Put the bytes on the disk. Raises: NotEnoughSpaceError."""
+        with _full_disk_explained(self._files_dir):
+            os.fsync(self._descriptor)
+
     def keep(self, path: Path) -> None:
-        """Give the file its final name; the bytes are on the disk when this returns.
+        """Give the file its final name, durably.
 
         Raises: ConflictError when the name is taken; NotEnoughSpaceError.
         """
         with _full_disk_explained(self._files_dir):
-            os.fsync(self._descriptor)
             try:
                 os.link(self._path, path)  # unlike a rename, never replaces a file
             except FileExistsError:
@@ -139,26 +144,30 @@ def move_to_trash(files_dir: Path, path: str) -> None:
     (files_dir / path).rename(trash / path)
 
 
-def empty_trash(files_dir: Path, backups_dir: Path) -> None:
-    """Remove deleted files, unless a backup runs: it may still need them, and removes them at its end."""
-    trash = files_dir / TRASH_NAME
-    # Again and again: another deletion that found the lock taken by this one relies on it.
-    while trash.is_dir() and any(trash.iterdir()):
-        try:
-            with FileLock(backups_dir / TRASH_LOCK_NAME).hold(
-                purpose="removing deleted files", timeout_seconds=0
-            ):
-                remove_trash(files_dir)
-        except BackupBusyError:
-            return
+def take_from_trash(files_dir: Path, path: str) -> None:
+    """Put a file back that was not deleted after all."""
+    (files_dir / TRASH_NAME / path).rename(files_dir / path)
 
 
-def remove_trash(files_dir: Path) -> None:
-    """Remove deleted files for good. Only for whoever holds the trash lock."""
+def list_trash(files_dir: Path) -> list[str]:
     trash = files_dir / TRASH_NAME
-    if trash.is_dir():
-        for path in trash.iterdir():
-            path.unlink(missing_ok=True)
+    return [path.name for path in trash.iterdir()] if trash.is_dir() else []
+
+
+def remove_from_trash(files_dir: Path, path: str) -> None:
+    (files_dir / TRASH_NAME / path).unlink(missing_ok=True)
+
+
+def list_files_on_disk(files_dir: Path) -> Iterator[str]:
+    """Every regular file below data/files, relative, but for unfinished uploads and deleted files."""
+    for folder, folders, names in os.walk(files_dir):
+        relative = Path(folder).relative_to(files_dir)
+        if relative == Path():
+            folders[:] = [name for name in folders if name != TRASH_NAME]
+        for name in sorted(names):
+            path = Path(folder, name)
+            if not name.startswith(UPLOAD_PREFIX) and path.is_file() and not path.is_symlink():
+                yield str(relative / name)
 
 
 def _open_locked(files_dir: Path) -> tuple[Path, int]:

@@ -6,7 +6,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -64,6 +64,9 @@ class ArchiveWriter:
             if kind is None:
                 self.add_text(CHECKSUMS_NAME, format_checksums(self._checksums))
                 self._zip.close()
+            else:
+                with suppress(OSError, ValueError):  # the first error is the one to report
+                    self._zip.close()
         finally:
             self._file.close()
 

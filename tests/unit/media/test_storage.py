@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from fastcms.errors import ConflictError, NotEnoughSpaceError, TooLargeError
-from fastcms.locks import FileLock
 from fastcms.media.storage import (
-    TRASH_LOCK_NAME,
     IncomingFile,
     check_space,
-    empty_trash,
+    list_files_on_disk,
+    list_trash,
     move_to_trash,
+    remove_from_trash,
     remove_stale_uploads,
-    remove_trash,
+    take_from_trash,
 )
 
 
@@ -105,27 +105,14 @@ def test_only_uploads_that_nobody_writes_are_stale(files_dir: Path) -> None:
     assert sorted(path.name for path in files_dir.iterdir()) == ["a.txt", "b.txt"]
 
 
-def test_trash_is_removed_at_once_when_no_backup_runs(files_dir: Path, backups_dir: Path) -> None:
+def test_a_deleted_file_goes_to_the_trash_and_can_come_back(files_dir: Path) -> None:
+    assert list_trash(files_dir) == []
     (files_dir / "a.txt").write_bytes(b"a")
     move_to_trash(files_dir, "a.txt")
-    assert (files_dir / ".trash" / "a.txt").read_bytes() == b"a"
-    empty_trash(files_dir, backups_dir)
-    assert list((files_dir / ".trash").iterdir()) == []
-
-
-def test_trash_stays_while_a_backup_runs_and_the_backup_removes_it(
-    files_dir: Path, backups_dir: Path
-) -> None:
-    (files_dir / "a.txt").write_bytes(b"a")
-    with FileLock(backups_dir / TRASH_LOCK_NAME).hold():
-        move_to_trash(files_dir, "a.txt")
-        empty_trash(files_dir, backups_dir)
-        assert (files_dir / ".trash" / "a.txt").read_bytes() == b"a"
-        remove_trash(files_dir)
-    assert list((files_dir / ".trash").iterdir()) == []
-
-
-def test_there_may_be_no_trash_yet(files_dir: Path, backups_dir: Path) -> None:
-    empty_trash(files_dir, backups_dir)
-    remove_trash(files_dir)
-    assert list(backups_dir.iterdir()) == []
+    assert list_trash(files_dir) == ["a.txt"]
+    assert list(list_files_on_disk(files_dir)) == []
+    take_from_trash(files_dir, "a.txt")
+    assert list(list_files_on_disk(files_dir)) == ["a.txt"]
+    move_to_trash(files_dir, "a.txt")
+    remove_from_trash(files_dir, "a.txt")
+    assert list_trash(files_dir) == []
