@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
-from fastcms.accounts import service as accounts
+from fastcms.accounts.models import Account
 from fastcms.accounts.schemas import Role
 from fastcms.config import Settings
 from fastcms.main import create_app
@@ -30,13 +31,19 @@ def anonymous(settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    """Hashing is slow on purpose: once is enough for all tests."""
+    return PasswordHasher().hash(PASSWORD)
+
+
 @pytest.fixture
-def site(anonymous: TestClient) -> Site:
+def site(anonymous: TestClient, password_hash: str) -> Site:
     """The site of the running application, with one admin and one editor."""
     app_site: Site = anonymous.app.state.site  # type: ignore[attr-defined] # TestClient types it as a callable
     with app_site.database.write() as session:
-        accounts.create_account(session, ADMIN, PASSWORD)
-        accounts.create_account(session, EDITOR, PASSWORD, Role.EDITOR)
+        session.add(Account(email=ADMIN, password_hash=password_hash, role=Role.ADMIN))
+        session.add(Account(email=EDITOR, password_hash=password_hash, role=Role.EDITOR))
     return app_site
 
 
