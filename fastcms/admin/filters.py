@@ -17,7 +17,8 @@ def utc(moment: datetime) -> str:
 
 
 def size(size_bytes: int) -> str:
-    return humanize.naturalsize(size_bytes)
+    """In units of 1024, as the API's size_mb is."""
+    return humanize.naturalsize(size_bytes, binary=True).replace("iB", "B")
 
 
 def machine_time(moment: datetime) -> str:

@@ -1,5 +1,6 @@
 """The dashboard's application: starlette-admin with our login, pages, theme and security headers."""
 
+from functools import wraps
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -8,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette_admin import BaseAdmin, BaseModelView, DefaultTheme, TablerSettings
+from starlette_admin import BaseAdmin, BaseModelView
 from starlette_admin.helpers import static_url
 
 import fastcms
@@ -17,7 +18,8 @@ from fastcms.admin import filters
 from fastcms.admin.home import HomePage
 from fastcms.admin.login import Login
 from fastcms.admin.navigation import Menu, find_collection
-from fastcms.admin.security import ContentSecurityPolicy, NonceExtension, SigningKeys
+from fastcms.admin.security import ContentSecurityPolicy, NonceExtension, SigningKeys, policy
+from fastcms.admin.theme import Theme
 from fastcms.backups.pages import BackupsPage
 from fastcms.content.pages import CollectionsPage
 from fastcms.content.record_pages import RecordsView
@@ -41,6 +43,14 @@ class Dashboard(BaseAdmin):
         environment.globals.update(menu=Menu(self._views), version=fastcms.__version__)
         environment.filters.update(filters.ALL)
 
+    @wraps(BaseAdmin._render_import)  # noqa: SLF001 - it carries the route
+    async def _render_import(self, request: Request) -> Response:
+        try:
+            answer: Response = await super()._render_import(request)
+            return answer
+        finally:
+            await request.close()  # the uploaded file, which would stay open until it is collected
+
     def _find_view_by_key(self, key: str | None) -> BaseModelView:
         collection = find_collection(key)
         if collection is None:
@@ -58,7 +68,7 @@ def mount_admin(app: FastAPI, site: Site) -> None:
         templates_dir=str(_FOLDER / "templates"),
         static_dir=str(_FOLDER / "static"),
         index_view=HomePage(),
-        theme=DefaultTheme(TablerSettings(base="gray", primary="blue")),
+        theme=Theme(),
         auth_provider=Login(),
         secret_key=SigningKeys(site),  # type: ignore[arg-type] # itsdangerous takes an iterable of keys
         middlewares=[Middleware(ContentSecurityPolicy)],
@@ -90,7 +100,10 @@ class ErrorPages:
 
     async def answer_unexpected_error(self, request: Request, error: Exception) -> Response:
         get_logger().error("Unexpected error", exc_info=error)
-        return self._page(request, 500, "Something went wrong. The server's log has the reason.")
+        answer = self._page(request, 500, "Something went wrong. The server's log has the reason.")
+        # Starlette sends this answer from outside all middleware.
+        answer.headers["Content-Security-Policy"] = policy(request.state.csp_nonce)
+        return answer
 
     def _page(self, request: Request, status: int, message: str) -> Response:
         context = {"exc": HTTPException(status, message), "title": "Error"}

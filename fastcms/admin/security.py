@@ -25,6 +25,11 @@ _HANDLERS = {
 }
 
 
+def policy(nonce: str) -> str:
+    """The header of the answer that has this nonce in its scripts and styles."""
+    return _POLICY.format(nonce=nonce)
+
+
 class ContentSecurityPolicy:
     """Give each answer of the dashboard a nonce of its own, and keep pages out of caches."""
 
@@ -41,7 +46,7 @@ class ContentSecurityPolicy:
         async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = _POLICY.format(nonce=nonce)
+                headers["Content-Security-Policy"] = policy(nonce)
                 if headers.get("content-type", "").startswith("text/html"):
                     headers["Cache-Control"] = "no-store"  # "back" after logging out shows nothing
             await send(message)

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette_admin import (
     BaseField,
     BooleanField,
-    DateTimeField,
     EmailField,
     EnumField,
     HasOne,
@@ -25,6 +24,7 @@ from starlette_admin.fields import NumberField
 
 from fastcms.content.fields import Field, LongField, PlainField, RelationField, SelectField
 from fastcms.content.record_filters import filters_for
+from fastcms.database import format_utc
 
 _FORM_FIELD_PREFIX = "field-"
 
@@ -39,6 +39,16 @@ class DateInput(StringField):
     """A day, or a moment in UTC: the input follows the value that is there."""
 
     form_template: str = "fields/form/date.html"
+
+
+@dataclass
+class Moment(StringField):
+    """When a record was made or changed; programs that export get ISO 8601."""
+
+    async def serialize_value(self, request: Request, value: Any) -> str:
+        if request.state.action == RequestAction.EXPORT:
+            return format_utc(value)
+        return value.strftime("%Y-%m-%d %H:%M UTC")  # type: ignore[no-any-return] # a record's own time
 
 
 @dataclass
@@ -78,7 +88,7 @@ def form_fields(fields: tuple[Field, ...]) -> list[BaseField]:
         StringField("id", label="ID", exclude_from_list=True, copy_to_clipboard=True, read_only=True),
         *(_form_field(field) for field in fields),
         *(
-            DateTimeField(name, label=label, read_only=True, exclude_from_create=True, exclude_from_edit=True)
+            Moment(name, label=label, read_only=True, exclude_from_create=True, exclude_from_edit=True)
             for name, label in (("created", "Created"), ("updated", "Changed"))
         ),
     ]

@@ -68,6 +68,7 @@ class RecordsView(BaseModelView):
     search_highlight = False
     fields_default_sort = (("created", True),)
     list_template = "records_list.html"
+    detail_template = "records_detail.html"
     create_template = "records_create.html"
     edit_template = "records_edit.html"
 
@@ -218,7 +219,11 @@ def _label(collection: Collection, record: Record) -> str:
 
 def _related_row(session: Session, target: Collection, record_id: str) -> Row | None:
     record = _find_record(session, target, record_id)
-    return None if record is None else _row(target, record, dict(record.data))
+    if record is None:
+        return None
+    # What it points at itself is not looked up.
+    references = {field.name for field in fields_of(target) if isinstance(field, FileField | RelationField)}
+    return _row(target, record, {k: None if k in references else v for k, v in record.data.items()})
 
 
 def _picked_file(session: Session, file_id: str) -> PickedFile | None:

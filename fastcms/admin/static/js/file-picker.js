@@ -54,6 +54,10 @@ for (const picker of document.querySelectorAll("[data-file-picker]")) {
         search();
         find("[data-pick-search]").focus();
     });
+    const kept = find("[data-picked-id]").value;
+    if (kept && !find("[data-picked] a")) { // a form that was refused comes back with the id alone
+        fetch(`${url}/${encodeURIComponent(kept)}`).then(async (answer) => answer.ok && pick(await answer.json()));
+    }
     let waiting;
     find("[data-pick-search]").addEventListener("input", () => {
         clearTimeout(waiting);

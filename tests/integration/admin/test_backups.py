@@ -1,0 +1,70 @@
+"""The page of backups."""
+
+from fastcms.backups import service
+from fastcms.site import Site
+from tests.integration.admin.conftest import Browser
+
+
+def test_a_backup_is_created_listed_downloaded_and_deleted(admin_browser: Browser, site: Site) -> None:
+    assert "No backups yet" in admin_browser.open("/backups").text
+    made = admin_browser.send("/backups/create", {}, page="/backups")
+    (backup,) = service.list_backups(site)
+    assert f"Created {backup.filename}." in made.text
+    part = admin_browser.client.get(
+        f"/admin/backups/{backup.filename}/download", headers={"Range": "bytes=0-3"}
+    )
+    assert part.status_code == 206
+    assert part.content == b"PK\x03\x04"
+    whole = admin_browser.client.get(f"/admin/backups/{backup.filename}/download")
+    assert len(whole.content) == backup.size_bytes
+    assert backup.filename in whole.headers["content-disposition"]
+    gone = admin_browser.send(f"/backups/{backup.filename}/delete", {}, page="/backups")
+    assert f"Deleted {backup.filename}." in gone.text
+    assert service.list_backups(site) == []
+
+
+def test_a_restore_is_explained_staged_and_cancelled(admin_browser: Browser, site: Site) -> None:
+    backup = service.create_backup(site)
+    path = f"/backups/{backup.filename}/restore"
+    assert "What will happen" in admin_browser.open(path).text
+    assert service.restore_status(site).state == "none"
+    staged = admin_browser.send(path, {})
+    assert "Staged: restart the server to complete" in staged.text
+    assert service.restore_status(site).requested_by == "admin@example.com"
+    twice = admin_browser.send(path, {})
+    assert "already staged" in twice.text
+    cancelled = admin_browser.send("/backups/restore/cancel", {}, page="/backups")
+    assert "The site stays as it is." in cancelled.text
+    assert service.restore_status(site).state == "none"
+    nothing = admin_browser.send("/backups/restore/cancel", {}, page="/backups")
+    assert nothing.status_code == 200
+    assert "alert-danger" in nothing.text
+
+
+def test_a_backup_that_is_not_there_is_a_message_and_no_error(admin_browser: Browser, site: Site) -> None:
+    service.create_backup(site)
+    for name in ("backup_20200101_000000.zip", "app.db", ".restore_pending", "..%2Fapp.db"):
+        for action in ("download", "restore"):
+            page = admin_browser.open(f"/backups/{name}/{action}")
+            assert page.status_code in {200, 404}, (name, action)
+            assert "PK" not in page.text[:2]
+        deleted = admin_browser.send(f"/backups/{name}/delete", {}, page="/backups")
+        assert deleted.status_code in {200, 404, 405}
+    assert len(service.list_backups(site)) == 1
+
+
+def test_a_damaged_backup_is_refused_in_words(admin_browser: Browser, site: Site) -> None:
+    backup = service.create_backup(site)
+    with open(backup.path, "r+b") as archive:  # noqa: PTH123 - a text path
+        archive.truncate(backup.size_bytes // 2)
+    refused = admin_browser.send(f"/backups/{backup.filename}/restore", {})
+    assert refused.status_code == 200
+    assert "alert-danger" in refused.text
+    assert service.restore_status(site).state == "none"
+
+
+def test_a_backup_while_another_runs_is_refused_in_words(admin_browser: Browser, site: Site) -> None:
+    with service._alone(service.data_paths(site), "creating a backup"):
+        refused = admin_browser.send("/backups/create", {}, page="/backups")
+    assert refused.status_code == 200
+    assert "alert-danger" in refused.text
