@@ -1,0 +1,194 @@
+"""The dashboard in a real browser on a real server, as a person clicks it."""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+
+from tests.e2e.conftest import Server
+
+EMAIL = "anna@example.com"
+PASSWORD = "correct horse battery"
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_SETUP_CODE = re.compile(r"^ +([0-9a-f]{4}(?:-[0-9a-f]{4}){2})$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, server: Server) -> Iterator[Page]:
+    """A page that fails the test when its console reports anything, or when it asks another host."""
+    context = chromium.new_context(base_url=server.url)
+    opened = context.new_page()
+    problems: list[str] = []
+
+    def check_console(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            problems.append(message.text)
+
+    def check_request(request: Request) -> None:
+        if not request.url.startswith((server.url, "data:", "blob:")):
+            problems.append(f"asked another host: {request.url}")
+
+    opened.on("console", check_console)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("request", check_request)
+    yield opened
+    context.close()
+    assert problems == []
+
+
+def _set_up(page: Page, server: Server) -> None:
+    found = _SETUP_CODE.search(server.terminal)
+    assert found is not None, server.terminal
+    page.goto("/admin")
+    page.get_by_label("Set-up code").fill(found[1])
+    page.get_by_label("Email address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Create the account").click()
+    expect(page.get_by_role("heading", name="Home")).to_be_visible()
+
+
+def _log_in(page: Page) -> None:
+    page.get_by_label("Email address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+
+
+def _menu(page: Page, name: str) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name=name, exact=True).click()
+
+
+def _make_collection(page: Page) -> None:
+    _menu(page, "Collections")
+    page.get_by_role("link", name="New collection").first.click()
+    page.locator("#name").fill("articles")
+    page.locator("[name=field-0-name]").fill("title")
+    page.locator("[name=field-0-required]").check()
+    page.get_by_role("button", name="Add a field").click()
+    page.locator("[name=field-1-name]").fill("kind")
+    page.locator("[name=field-1-type]").select_option(label="One of a list")
+    page.locator("[name=field-1-values]").fill("News\nEssay")
+    page.get_by_role("button", name="Add a field").click()
+    page.locator("[name=field-2-name]").fill("picture")
+    page.locator("[name=field-2-type]").select_option(label="File")
+    page.get_by_role("button", name="Create collection").click()
+    expect(page.get_by_text("Created articles.")).to_be_visible()
+
+
+def _make_record(page: Page, title: str) -> None:
+    _menu(page, "articles")
+    page.get_by_role("link", name="New record").first.click()
+    page.get_by_label("Title").fill(title)
+    page.get_by_label("Kind").select_option("Essay")
+    page.get_by_role("button", name="Choose").click()
+    page.locator("[data-pick-list] button", has_text="picture.png").click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("cell", name=title)).to_be_visible()
+
+
+def test_from_set_up_to_a_restored_site(page: Page, server: Server, tmp_path: Path) -> None:
+    _set_up(page, server)
+    _make_collection(page)
+
+    Image.new("RGB", (320, 200), "teal").save(tmp_path / "picture.png")
+    _menu(page, "Files")
+    page.locator("#upload-input").set_input_files(tmp_path / "picture.png")
+    expect(page.get_by_role("link", name="picture.png")).to_be_visible()
+    assert (
+        page.locator("img.file-thumbnail").evaluate("image => image.decode().then(() => image.naturalWidth)")
+        == 320
+    )
+    _make_record(page, "Before the backup")
+
+    _menu(page, "Backups")
+    page.get_by_role("button", name="Create Backup").click()
+    expect(page.get_by_role("alert").get_by_text("Created backup_")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert {"database.db", "metadata.json"} <= set(zipfile.ZipFile(download.value.path()).namelist())
+
+    _make_record(page, "After the backup")
+    _menu(page, "Backups")
+    page.get_by_role("link", name="Restore").click()
+    expect(page.get_by_role("heading", name="What will happen")).to_be_visible()
+    page.get_by_role("button", name="Prepare this restore").click()
+    expect(page.get_by_role("heading", name="Staged: restart the server to complete")).to_be_visible()
+
+    server.restart()
+    page.goto("/admin/backups")
+    _log_in(page)  # every session ends with a restore
+    expect(page.get_by_role("heading", name="Restored")).to_be_visible()
+    _menu(page, "articles")
+    expect(page.get_by_role("cell", name="Before the backup")).to_be_visible()
+    expect(page.get_by_role("cell", name="After the backup")).to_have_count(0)
+    assert (
+        page.locator("img.file-thumbnail").evaluate("image => image.decode().then(() => image.naturalWidth)")
+        == 320
+    )
+
+
+def test_what_happens_on_a_page_by_script(page: Page, server: Server) -> None:
+    _set_up(page, server)
+    _make_collection(page)
+    _menu(page, "articles")
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_label("Kind").uncheck()
+    page.locator("[data-apply-columns]").click()
+    expect(page.get_by_role("columnheader", name="Kind")).to_have_count(0)
+    page.get_by_label("Page size").select_option("50")
+    expect(page).to_have_url(re.compile("page_size=50"))
+    page.get_by_label("Open user menu").locator("visible=true").click()
+    page.get_by_role("button", name="Light or dark").locator("visible=true").click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+
+    _menu(page, "API tokens")
+    page.get_by_label("Name").fill("nightly-backup")
+    page.get_by_role("button", name="Create token").click()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    page.get_by_role("button", name="Revoke").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke token").click()
+    expect(page.get_by_text("Revoked nightly-backup")).to_be_visible()
+
+
+def test_no_page_is_wider_than_a_phone_or_a_desktop(page: Page, server: Server) -> None:
+    _set_up(page, server)
+    _make_collection(page)
+    assert page.request.post("/api/v1/backups", headers={"Origin": server.url}).ok
+    paths = (
+        "",
+        "collections",
+        "collections/articles/edit",
+        "records-articles/list",
+        "records-articles/create",
+        "files",
+        "backups",
+        "accounts",
+        "tokens",
+    )
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        for path in paths:
+            page.goto(f"/admin/{path}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
