@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     HttpUrl,
     PlainValidator,
+    StrictBool,
     TypeAdapter,
     validate_email,
 )
@@ -40,21 +41,23 @@ class _BaseField(BaseModel):
     name: str = Option(
         pattern="^[a-zA-Z][a-zA-Z0-9_]{0,63}$", description="Letters, digits and _; unique in its collection."
     )
-    required: bool = Option(default=False, description="Refuse records in which it is missing or empty.")
+    required: StrictBool = Option(
+        default=False, description="Refuse records in which it is missing or empty."
+    )
 
 
 class PlainField(_BaseField):
     """A short value that lists can be sorted and filtered by."""
 
     type: Literal["text", "number", "bool", "date", "email"]
-    indexed: bool = Option(default=True, description="Make sorting and filtering by it fast.")
+    indexed: StrictBool = Option(default=True, description="Make sorting and filtering by it fast.")
 
 
 class LongField(_BaseField):
     """A value that is mostly read, not sought: HTML (stored as given, not sanitised), a URL, or any JSON."""
 
     type: Literal["editor", "url", "json"]
-    indexed: bool = Option(default=False, description="Make sorting and filtering by it fast.")
+    indexed: StrictBool = Option(default=False, description="Make sorting and filtering by it fast.")
 
 
 class SelectField(_BaseField):
@@ -64,7 +67,7 @@ class SelectField(_BaseField):
     values: tuple[Annotated[str, Option(min_length=1, max_length=200)], ...] = Option(
         min_length=1, max_length=500, description="The values it can have."
     )
-    indexed: bool = Option(default=True, description="Make sorting and filtering by it fast.")
+    indexed: StrictBool = Option(default=True, description="Make sorting and filtering by it fast.")
 
 
 class FileField(_BaseField):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from fastcms.content.fields import Fields
 
@@ -22,7 +22,7 @@ class NewCollection(BaseModel):
 
     name: CollectionName = Field(description="Part of the URL of its records.")
     fields_: Fields = Field(default=(), alias="schema", description="Its fields, in display order.")
-    public: bool = Field(default=False, description="Let anyone read its records, without a token.")
+    public: StrictBool = Field(default=False, description="Let anyone read its records, without a token.")
 
 
 class CollectionChanges(BaseModel):
@@ -32,7 +32,7 @@ class CollectionChanges(BaseModel):
 
     name: CollectionName | None = None
     fields_: Fields | None = Field(default=None, alias="schema")
-    public: bool | None = None
+    public: StrictBool | None = None
 
 
 class CollectionResponse(BaseModel):
@@ -58,6 +58,10 @@ class CollectionPage(BaseModel):
 
 
 class PageQuery(BaseModel):
+    """Which page. A misspelt parameter is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
     page: PageNumber = 1
     per_page: PageSize = 30
 

@@ -155,6 +155,7 @@ def test_a_filter_joins_conditions(client: TestClient, posts: None) -> None:
         {"filter": "title ="},
         {"filter": "\0"},
         {"search": "\0"},
+        {"serach": "misspelt"},
         {"search": "x" * 1001},
     ],
 )
