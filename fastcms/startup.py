@@ -72,6 +72,7 @@ def _recover(site: Site, *, is_server: bool) -> None:
         ):
             backups.keep_foreign_wal_away(site)
             backups.finish_pending_restore(site, applies_staged=is_server)
+            backups.remove_left_overs(site)
     except BackupBusyError:
         if is_server and backups.is_restore_pending(site):
             get_logger().warning("A restore is pending: stop all servers on this data folder to complete it.")

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from fastcms.backups.engine.snapshot import open_snapshot
 from fastcms.backups.schemas import Backup, RestoreState, RestoreStatus
 from fastcms.database import known_revisions, utc_now
 from fastcms.errors import (
+    BackupBusyError,
     BackupError,
     BackupNotFoundError,
     InvalidInputError,
@@ -175,6 +176,12 @@ def keep_foreign_wal_away(site: Site) -> None:
             "app.db was replaced by hand beside the WAL of its predecessor; the WAL was moved aside.",
             wal=str(kept_path),
         )
+
+
+def remove_left_overs(site: Site) -> None:
+    """Remove what a killed backup left unfinished, unless one is being made."""
+    with suppress(BackupBusyError), _alone(data_paths(site), "removing left-overs"):
+        pass
 
 
 def finish_pending_restore(site: Site, *, applies_staged: bool) -> None:

@@ -27,6 +27,10 @@ class DataPaths:
         return self.backups_dir / "restore_staging"
 
     @property
+    def discarded_staging_dir(self) -> Path:
+        return self.backups_dir / ".discarded_staging"
+
+    @property
     def staged_database(self) -> Path:
         return self.staging_dir / "database.db"
 

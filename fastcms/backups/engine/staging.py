@@ -43,7 +43,7 @@ def stage_restore(
             f"A restore of {pending.backup_filename} is already staged.",
             hint="Restart the server to complete it, or cancel it first.",
         )
-    remove(paths.staging_dir)
+    discard_staging(paths)
     try:
         with open_archive(archive_path) as archive:
             require_free_space(paths.backups_dir, archive.total_bytes, f"Restoring {archive_path.name}")
@@ -58,7 +58,7 @@ def stage_restore(
         fsync_file(paths.staged_database)
         _fsync_folders(paths.staging_dir)
     except BaseException:
-        remove(paths.staging_dir)
+        discard_staging(paths)
         raise
     pending = PendingRestore(
         restore_id=restore_id,
@@ -81,7 +81,7 @@ def cancel_restore(paths: DataPaths) -> PendingRestore:
             hint="Restart the server: it finishes the restore, or rolls it back.",
         )
     remove_marker(paths)
-    remove(paths.staging_dir)
+    discard_staging(paths)
     return pending
 
 
@@ -100,8 +100,17 @@ def staged_restore_id(paths: DataPaths) -> str | None:
 
 def remove_stale_staging(paths: DataPaths) -> None:
     """Remove what a killed staging left; what somebody unzipped there by hand stays."""
+    remove(paths.discarded_staging_dir)
     if read_marker(paths) is None and staged_restore_id(paths) is not None:
-        remove(paths.staging_dir)
+        discard_staging(paths)
+
+
+def discard_staging(paths: DataPaths) -> None:
+    """Remove the staging folder in one step, so that a half-removed one is never taken for somebody's own."""
+    if paths.staging_dir.exists():
+        remove(paths.discarded_staging_dir)
+        paths.staging_dir.rename(paths.discarded_staging_dir)
+    remove(paths.discarded_staging_dir)
 
 
 def _fsync_folders(top_dir: Path) -> None:

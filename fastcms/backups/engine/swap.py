@@ -22,7 +22,7 @@ from fastcms.backups.engine.pending import (
     read_marker,
     remove_marker,
 )
-from fastcms.backups.engine.staging import is_staged, remove_stale_staging
+from fastcms.backups.engine.staging import discard_staging, is_staged, remove_stale_staging
 from fastcms.errors import FastCMSError, RolledBackError
 from fastcms.sqlite import sqlite3
 
@@ -194,7 +194,7 @@ def _finish(paths: DataPaths, pending: PendingRestore) -> RestoreReceipt:
     )
     add_receipt(paths, receipt)
     remove_marker(paths)
-    remove(paths.staging_dir)
+    discard_staging(paths)
     _remove_earlier_safety_copies(paths)
     return receipt
 
