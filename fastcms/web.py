@@ -48,9 +48,11 @@ class Problem(BaseModel):
     errors: list[dict[str, Any]] = []
 
 
+# Not as `model`: FastAPI would document it as application/json.
+_PROBLEM_CONTENT = {"application/problem+json": {"schema": Problem.model_json_schema()}}
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": Problem, "description": "What is wrong, and what to do"},
-    "5XX": {"model": Problem, "description": "What went wrong, and what to do"},
+    "4XX": {"content": _PROBLEM_CONTENT, "description": "What is wrong, and what to do"},
+    "5XX": {"content": _PROBLEM_CONTENT, "description": "What went wrong, and what to do"},
 }
 
 

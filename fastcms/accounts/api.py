@@ -24,7 +24,7 @@ def log_in(body: LoginRequest, request: Request, site: CurrentSite) -> LoginResp
 
 
 @router.post("/logout", status_code=204)
-def log_out(session: WriteSession, _caller: CurrentCaller, token: Annotated[str, Depends(get_token)]) -> None:
+def log_out(_caller: CurrentCaller, token: Annotated[str, Depends(get_token)], session: WriteSession) -> None:
     """End this session."""
     service.log_out(session, token)
 

@@ -1,0 +1,116 @@
+"""The OpenAPI schema and the server agree, whatever is sent: with an admin's token, and without one.
+
+A real server, so that what would be an exception in a test client is the 500 that a user would see.
+"""
+
+import secrets
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import checks
+
+from fastcms.config import Settings
+from fastcms.main import create_app
+from tests.e2e.conftest import Server, clean_environment
+
+API = schemathesis.openapi.from_dict(create_app(Settings(_env_file=None)).openapi())
+API.config.phases.coverage.enabled = False  # thousands of cases, several minutes
+CHECKS: list[Any] = [
+    checks.not_a_server_error,
+    *checks.CHECKS.get_by_names(
+        [
+            "status_code_conformance",
+            "content_type_conformance",
+            "response_headers_conformance",
+            "response_schema_conformance",
+        ]
+    ),
+]
+AnyCase = schemathesis.Case[Any]
+WITHOUT_TOKEN = {"POST /api/v1/auth/login", "GET /files/{file_id}/{filename}", "GET /health"}
+bounded = settings(
+    max_examples=20,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class LiveApi:
+    """A server with an admin's token, and things that exist for the paths of each operation."""
+
+    def __init__(self, server: Server, token: str) -> None:
+        self.server = server
+        self.admin = requests.Session()
+        self.admin.headers["Authorization"] = f"Bearer {token}"
+        self.stranger = requests.Session()
+        self.things_of = cache(self._make_things)
+
+    def _make_things(self, operation: str) -> dict[str, str]:
+        """The value of each path parameter, made for one operation: another one may delete its own."""
+        name = f"things_{secrets.token_hex(8)}"
+        fields = [{"name": "title", "type": "text"}, {"name": "count", "type": "number"}]
+        self._make("/collections", json={"name": name, "schema": fields})
+        record = self._make(f"/collections/{name}/records", json={"data": {"title": "one", "count": 1}})
+        file = self._make("/files", files={"file": ("note.txt", b"some text")})
+        things = {"name": name, "record_id": record["id"], "file_id": file["id"], "filename": "note.txt"}
+        if "/backups/" in operation:
+            things["filename"] = self._make("/backups")["filename"]
+        return things
+
+    def _make(self, path: str, **content: Any) -> dict[str, str]:
+        answer = self.admin.post(f"{self.server.url}/api/v1{path}", timeout=60, **content)
+        assert answer.ok, answer.text
+        made: dict[str, str] = answer.json()
+        return made
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
+    server = Server(tmp_path_factory.mktemp("api"))
+    server.start()
+    created = subprocess.run(
+        ["fastcms", "token", "create", "contract"],
+        cwd=server.folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    yield LiveApi(server, created.stdout.strip())
+    server.stop()
+    assert "Unexpected error" not in server.terminal
+    assert "Traceback" not in server.terminal
+
+
+@API.parametrize()
+@bounded
+def test_whatever_an_admin_sends_is_answered_as_the_schema_says(case: AnyCase, live: LiveApi) -> None:
+    case.call_and_validate(base_url=live.server.url, session=live.admin, checks=CHECKS)
+    if case.path_parameters:
+        things = live.things_of(case.operation.label)
+        case.path_parameters = {name: things[name] for name in case.path_parameters}
+        case.call_and_validate(base_url=live.server.url, session=live.admin, checks=CHECKS)
+
+
+@API.parametrize()
+@settings(bounded, max_examples=5)
+def test_a_stranger_is_refused_everything_but_login_and_the_urls_of_files(
+    case: AnyCase, live: LiveApi
+) -> None:
+    if case.path_parameters:
+        things = live.things_of(case.operation.label)
+        case.path_parameters = {name: things[name] for name in case.path_parameters}
+    answer = case.call_and_validate(base_url=live.server.url, session=live.stranger, checks=CHECKS)
+    if case.operation.label not in WITHOUT_TOKEN:
+        # Input may be judged first; nothing is ever given or done.
+        assert answer.status_code in (400, 401, 404, 405, 422), answer.status_code
+        assert "items" not in answer.json()
