@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 
 from fastcms.content import service
 from fastcms.media.service import add_file
@@ -205,3 +206,33 @@ def test_a_collection_made_by_another_worker_is_there_at_once(editor_browser: Br
     assert editor_browser.open("/records-articles/list").status_code == 404
     _collection(site)
     assert editor_browser.open("/records-articles/list").status_code == 200
+
+
+def test_hostile_values_stay_text_on_every_page(editor_browser: Browser, site: Site) -> None:
+    hostile = "\"'></script></textarea><script>alert(1)</script>"
+    with site.database.write() as session:
+        articles = service.create_collection(
+            session,
+            "articles",
+            [
+                {"name": "title", "type": "text"},
+                {"name": "body", "type": "editor"},
+                {"name": "kind", "type": "select", "values": [hostile]},
+                {"name": "extra", "type": "json"},
+                {"name": "picture", "type": "file"},
+                {"name": "next", "type": "relation", "collection": "articles"},
+            ],
+        )
+    data = {"title": hostile, "body": hostile, "kind": hostile, "extra": {hostile: hostile}}
+    with site.database.write() as session:
+        first = service.create_record(session, articles, data)
+        second = service.create_record(session, articles, data | {"next": first.id})
+    for path in ("list", f"detail?pk={second.id}", f"edit?pk={second.id}", "create"):
+        page = editor_browser.open(f"/records-articles/{path}")
+        assert page.status_code == 200
+        assert "<script>alert" not in page.text, path
+    sent = {"field-title": hostile, "field-extra": hostile, "field-picture": hostile}
+    assert "<script>alert" not in editor_browser.send("/records-articles/create", sent).text
+    saved = editor_browser.send(f"/records-articles/edit?pk={first.id}", {"field-title": hostile})
+    assert "<script>alert" not in saved.text
+    assert "<script>alert" not in editor_browser.open("/files?search=" + quote(hostile)).text
