@@ -41,13 +41,7 @@ def create_account(session: Session, email: str, password: str, role: Role = Rol
 
     Raises: InvalidInputError for a bad address or a short password; ConflictError when it exists.
     """
-    try:
-        new = NewAccount(email=email, password=password, role=role)
-    except ValidationError as error:
-        problems = [{"field": str(p["loc"][0]), "message": p["msg"]} for p in error.errors()]
-        raise InvalidInputError(
-            "; ".join(f"{p['field']}: {p['message']}" for p in problems), errors=problems
-        ) from error
+    new = _validate(email, password, role)
     if find_account(session, new.email) is not None:
         raise ConflictError(
             f"There is already an account for {new.email}.",
@@ -89,11 +83,14 @@ def has_admin(session: Session) -> bool:
 
 
 def set_password(session: Session, email: str, password: str) -> None:
-    """Set a new password and end the account's sessions."""
+    """Set a new password and end the account's sessions.
+
+    Raises: NotFoundError; InvalidInputError for a short password.
+    """
     account = find_account(session, email)
     if account is None:
         raise NotFoundError(f"There is no account for {email}.", code="account_not_found")
-    NewAccount(email=account.email, password=password)
+    _validate(account.email, password, Role(account.role))
     account.password_hash = _hasher.hash(password)
     session.execute(sa.delete(LoginSession).where(LoginSession.account_id == account.id))
 
@@ -235,6 +232,16 @@ def set_up_first_admin(site: Site, code: str, email: str, password: str, address
                 "This site has been set up already.", hint="Log in.", code="setup_done"
             )
         create_account(session, email, password, Role.ADMIN)
+
+
+def _validate(email: str, password: str, role: Role) -> NewAccount:
+    try:
+        return NewAccount(email=email, password=password, role=role)
+    except ValidationError as error:
+        problems = [{"field": str(p["loc"][0]), "message": p["msg"]} for p in error.errors()]
+        raise InvalidInputError(
+            "; ".join(f"{p['field']}: {p['message']}" for p in problems), errors=problems
+        ) from error
 
 
 def _new_token() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
@@ -212,7 +212,7 @@ def test_any_content_arrives_unchanged_however_the_network_cuts_it(
     writer: TestClient, content: bytes, cuts: list[int]
 ) -> None:
     site = _site_of(writer)
-    content = content.replace(b"\r\n--XX", b"")
+    assume(b"\r\n--XX" not in b"\r\n" + content)  # no client may send its own boundary as content
     body = _form(FILE, content)
     edges = [0, *sorted(cut for cut in cuts if cut < len(body)), len(body)]
     messages: list[Message] = [
