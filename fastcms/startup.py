@@ -82,7 +82,7 @@ def _announce_setup(site: Site) -> None:
     with site.database.read() as session:
         if has_admin(session):
             return
-    url = f"http://localhost:{site.settings.port}/admin"
     messages.print(
-        f"\nThere is no admin yet. Open {url} and enter the set-up code:\n\n    {setup_code(site)}\n"
+        f"\nThere is no admin yet. Open http://localhost:{site.settings.port}/admin (or the address below, "
+        f"if it is another)\nand enter the set-up code:\n\n    {setup_code(site)}\n"
     )

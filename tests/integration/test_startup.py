@@ -1,0 +1,141 @@
+"""What happens between the start of a process and its first connection to app.db."""
+
+import json
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from fastcms.backups import service
+from fastcms.backups.engine.pending import Phase, advance, read_marker
+from fastcms.backups.schemas import RestoreState
+from fastcms.config import Settings
+from fastcms.errors import SchemaTooNewError
+from fastcms.main import create_app
+from fastcms.media import service as media
+from fastcms.site import Site, new_site
+from fastcms.sqlite import sqlite3
+from fastcms.startup import serve_site, use_site
+
+
+@pytest.fixture
+def stopped(settings: Settings) -> Site:
+    """A site with one backup, not running."""
+    site = new_site(settings)
+    with serve_site(site):
+        service.create_backup(site)
+    return site
+
+
+def stage(site: Site) -> None:
+    with use_site(site):
+        service.stage_restore(site, service.list_backups(site)[0].filename, "me")
+
+
+def state(site: Site) -> RestoreState:
+    return service.restore_status(site).state
+
+
+def test_a_server_applies_a_staged_restore_and_a_command_does_not(stopped: Site) -> None:
+    stage(stopped)
+    with use_site(stopped):
+        assert state(stopped) is RestoreState.PENDING
+    with serve_site(stopped):
+        assert state(stopped) is RestoreState.RESTORED
+
+
+def test_a_second_server_does_not_restore_under_the_first(stopped: Site) -> None:
+    with serve_site(stopped):
+        stage(stopped)
+        with serve_site(new_site(stopped.settings)):
+            assert state(stopped) is RestoreState.PENDING
+    with serve_site(stopped):
+        assert state(stopped) is RestoreState.RESTORED
+
+
+def test_a_command_finishes_a_swap_that_was_interrupted(stopped: Site) -> None:
+    stage(stopped)
+    paths = service.data_paths(stopped)
+    pending = read_marker(paths)
+    assert pending is not None
+    advance(paths, pending, Phase.SWAPPING)
+    paths.files_dir.rename(paths.safety_files_dir)  # and there it died
+    with use_site(stopped):
+        assert state(stopped) is RestoreState.RESTORED
+    assert paths.files_dir.is_dir()
+
+
+def test_a_marker_that_is_not_ours_is_moved_aside_and_the_site_is_served(stopped: Site) -> None:
+    marker = service.data_paths(stopped).marker
+    marker.write_text("restore, please")
+    with serve_site(stopped):
+        assert state(stopped) is RestoreState.NONE
+    assert marker.with_name(".restore_pending.unreadable").read_text() == "restore, please"
+
+
+def test_an_older_schema_in_a_backup_is_migrated_forward(stopped: Site) -> None:
+    """There is one revision so far, so the older one is a database before the first: without tables."""
+    paths = service.data_paths(stopped)
+    stage(stopped)
+    with closing(sqlite3.connect(paths.staged_database, isolation_level=None)) as staged:
+        staged.execute("PRAGMA foreign_keys=OFF")
+        for (name,) in staged.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            staged.execute(f'DROP TABLE "{name}"')
+    with serve_site(stopped):
+        assert state(stopped) is RestoreState.RESTORED
+        with stopped.database.read() as session:
+            assert media.list_files(session) == ([], 0)
+
+
+def test_a_database_of_a_newer_version_is_not_served(stopped: Site) -> None:
+    with closing(sqlite3.connect(stopped.settings.database_path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaTooNewError, match="schema 9999"), serve_site(stopped):
+        pytest.fail("it was served")
+
+
+def test_a_restored_database_of_a_newer_version_is_rolled_back(stopped: Site) -> None:
+    stage(stopped)
+    staged_path = service.data_paths(stopped).staged_database
+    with closing(sqlite3.connect(staged_path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    with serve_site(stopped):
+        status = service.restore_status(stopped)
+        assert status.state is RestoreState.ROLLED_BACK
+        assert status.reason is not None
+        assert "schema 9999" in status.reason
+
+
+def test_the_wal_of_a_replaced_database_is_moved_aside(stopped: Site, tmp_path: Path) -> None:
+    path = stopped.settings.database_path
+    with closing(sqlite3.connect(path, isolation_level=None)) as live:
+        live.execute("UPDATE alembic_version SET version_num = version_num")
+        shutil.copy(f"{path}-wal", tmp_path / "wal")
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:  # somebody's, in rollback mode
+        copy.execute("CREATE TABLE theirs (id)")
+    shutil.copy(tmp_path / "copy.db", path)
+    shutil.copy(tmp_path / "wal", f"{path}-wal")
+    with serve_site(stopped), closing(sqlite3.connect(path)) as served:
+        assert served.execute("SELECT count(*) FROM theirs").fetchone() == (0,)
+    assert [p.stat().st_size > 0 for p in path.parent.glob("app.db-wal.foreign-*")] == [True]
+
+
+def test_the_code_for_setting_up_is_printed_until_there_is_an_admin(
+    anonymous: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = anonymous.app.state.site.settings  # type: ignore[attr-defined] # typed as a callable
+    anonymous.__exit__(None, None, None)
+    with TestClient(create_app(settings)):
+        pass
+    assert "set-up code" in capsys.readouterr().err
+
+
+def test_receipts_survive_the_restores_they_are_about(stopped: Site) -> None:
+    for _ in range(2):
+        stage(stopped)
+        with serve_site(stopped):
+            pass
+    lines = service.data_paths(stopped).receipts.read_text().splitlines()
+    assert [json.loads(line)["outcome"] for line in lines] == ["restored", "restored"]
