@@ -15,6 +15,7 @@ from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.service import empty_trash, remove_stale_uploads
 from fastcms.site import Site, make_folders
+from fastcms.sqlite import WITHOUT_WAL_RESET_BUG, sqlite3
 from fastcms.terminal import messages
 
 _STARTING, _SERVING, _COMMANDS = ".starting", ".serving", ".commands"
@@ -29,6 +30,7 @@ def serve_site(site: Site) -> Iterator[None]:
     with _open_data_folder(site, _SERVING):
         remove_stale_uploads(site.settings.files_dir)
         empty_trash(site)
+        _warn_of_old_sqlite()
         _announce_setup(site)
         yield
 
@@ -76,6 +78,14 @@ def _recover(site: Site, *, is_server: bool) -> None:
     except BackupBusyError:
         if is_server and backups.is_restore_pending(site):
             get_logger().warning("A restore is pending: stop all servers on this data folder to complete it.")
+
+
+def _warn_of_old_sqlite() -> None:
+    if sqlite3.sqlite_version_info < WITHOUT_WAL_RESET_BUG:
+        get_logger().warning(
+            "This SQLite can, very rarely, damage a database under load; 3.51.3 and later cannot.",
+            sqlite=sqlite3.sqlite_version,
+        )
 
 
 def _announce_setup(site: Site) -> None:

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
 
 from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
 from fastcms.backups import service
+from fastcms.backups.answers import archive_answer
 from fastcms.backups.schemas import (
     BackupList,
     CancelledRestore,
@@ -76,18 +77,13 @@ def cancel_restore(site: CurrentSite, caller: AdminCaller) -> CancelledRestore:
     return CancelledRestore(backup_filename=pending.backup_filename)
 
 
-@router.get("/{filename}/download", response_class=FileResponse, responses=_ZIP_ANSWER)
-@router.head("/{filename}/download", response_class=FileResponse, include_in_schema=False)
-def download_backup(site: CurrentSite, filename: str, caller: AdminCaller) -> FileResponse:
+@router.get("/{filename}/download", response_class=Response, responses=_ZIP_ANSWER)
+@router.head("/{filename}/download", response_class=Response, include_in_schema=False)
+def download_backup(request: Request, site: CurrentSite, filename: str, caller: AdminCaller) -> Response:
     """Download a backup; a Range header resumes a download that broke off."""
     backup = service.find_backup(site, filename)
     get_logger().info("backup downloaded", backup=backup.filename, by=caller.name)
-    return FileResponse(
-        backup.path,
-        media_type="application/zip",
-        filename=backup.filename,
-        headers={"Cache-Control": "private, no-store"},
-    )
+    return archive_answer(request, backup)
 
 
 @router.post("/{filename}/restore")

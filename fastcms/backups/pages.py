@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette_admin import route
 
 from fastcms.backups import service
+from fastcms.backups.answers import archive_answer
 from fastcms.database import utc_now
 from fastcms.logs import get_logger
 from fastcms.pages import (
@@ -61,12 +62,7 @@ class BackupsPage(Page):
         """Send the archive; a Range header resumes a download that broke off."""
         backup = await in_thread(service.find_backup, get_site(request), request.path_params["filename"])
         _log(request, "backup downloaded", backup.filename)
-        return FileResponse(
-            backup.path,
-            media_type="application/zip",
-            filename=backup.filename,
-            headers={"Cache-Control": "private, no-store"},
-        )
+        return archive_answer(request, backup)
 
     @route(f"{_NAME}/restore", methods=["GET"], name="backups-restore")
     @errors_as_messages

@@ -89,6 +89,8 @@ def test_a_download_is_the_archive_and_can_be_resumed(client: TestClient, site: 
     assert rest.status_code == 206
     assert rest.content == content[100:]
     assert client.head(url).headers["content-length"] == str(len(content))
+    beyond = client.get(url, headers={"Range": f"bytes={len(content)}-"})
+    assert (beyond.status_code, beyond.json()["code"]) == (416, "range_not_satisfiable")
 
 
 def test_deleting_removes_the_file(client: TestClient, site: Site) -> None:
