@@ -44,11 +44,14 @@ programs:
 demo: $(VENV)/test.stamp ## Watch a site being filled, backed up, half deleted and restored, in under a minute
 	@$(BIN)/python -m benchmarks.demo
 
+# Freezing forgets for which machines a package is: the condition is that of pyproject.toml.
+FREEZE := pip freeze --exclude fastcms | sed "s/^pysqlite3==.*/&; sys_platform == 'darwin' or platform_machine == 'x86_64'/"
+
 .PHONY: lock
 lock: ## Pin the newest releases into requirements.txt and requirements-dev.txt
 	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
-	$(VENV)/lock/bin/pip install --quiet . && $(VENV)/lock/bin/pip freeze --exclude fastcms > requirements.txt
-	$(VENV)/lock/bin/pip install --quiet '.[dev]' && $(VENV)/lock/bin/pip freeze --exclude fastcms > requirements-dev.txt
+	$(VENV)/lock/bin/pip install --quiet . && $(VENV)/lock/bin/$(FREEZE) > requirements.txt
+	$(VENV)/lock/bin/pip install --quiet '.[dev]' && $(VENV)/lock/bin/$(FREEZE) > requirements-dev.txt
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches (never data/)

@@ -193,7 +193,20 @@ def test_no_tracked_file_names_a_package_registry() -> None:
 def test_the_tested_versions_are_plain_names_and_versions(name: str) -> None:
     lines = (REPOSITORY / name).read_text().splitlines()
     assert len(lines) > 20
-    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+(; [\w =']+)?", line)] == []
+
+
+def test_a_package_for_some_machines_is_pinned_for_the_same_ones() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    for requirement in project["dependencies"]:
+        name, _, condition = requirement.partition(";")
+        name = re.split("[>=<]", name)[0]
+        for file in ("requirements.txt", "requirements-dev.txt"):
+            text = (REPOSITORY / file).read_text()
+            pinned = re.search(rf"^{name}==[^;\n]*(?:;(.*))?$", text, re.MULTILINE | re.IGNORECASE)
+            if condition:
+                assert pinned is not None, (file, name)
+                assert (pinned[1] or "").strip() == condition.strip(), (file, name)
 
 
 def test_every_dependency_has_a_tested_version() -> None:
