@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 from datetime import timedelta
+from functools import cache
 
 import sqlalchemy as sa
 from argon2 import PasswordHasher
@@ -32,8 +33,6 @@ _FAILURE_MEMORY = timedelta(hours=24)
 _LAST_USED_PRECISION = timedelta(minutes=1)
 
 _hasher = PasswordHasher()
-# Verified when the account does not exist, so that the answer takes equally long.
-_NOBODYS_HASH = _hasher.hash(secrets.token_urlsafe())
 
 
 def create_account(session: Session, email: str, password: str, role: Role = Role.ADMIN) -> Account:
@@ -253,9 +252,15 @@ def _hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+@cache
+def _nobodys_hash() -> str:
+    """Verified when the account does not exist, so that the answer takes equally long."""
+    return _hasher.hash(secrets.token_urlsafe())
+
+
 def _is_password_right(account: Account | None, password: str) -> bool:
     try:
-        return _hasher.verify(account.password_hash if account else _NOBODYS_HASH, password)
+        return _hasher.verify(account.password_hash if account else _nobodys_hash(), password)
     except (VerificationError, InvalidHashError):
         return False
 
