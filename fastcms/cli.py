@@ -45,7 +45,7 @@ def root(
         context.with_resource(use_site(site))
         return site
 
-    context.obj = CommandContext(open_site)
+    context.obj = CommandContext(lambda: new_site(load_settings()), open_site)
 
 
 @app.command()

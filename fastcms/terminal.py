@@ -21,13 +21,20 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 @dataclass(frozen=True)
 class CommandContext:
-    """Set as `ctx.obj` by the root command; opening the site prepares its data folder first."""
+    """Set as `ctx.obj` by the root command: how to get at the site."""
 
+    peek_site: Callable[[], Site]
     open_site: Callable[[], Site]
 
 
+def peek_site(context: typer.Context) -> Site:
+    """The site as its settings have it, nothing opened: what to ask questions by, for as long as it takes."""
+    command_context: CommandContext = context.obj
+    return command_context.peek_site()
+
+
 def open_site(context: typer.Context) -> Site:
-    """The site that a command works on, migrated and ready."""
+    """The site that a command works on, migrated and ready. A starting server waits until the command ends."""
     command_context: CommandContext = context.obj
     return command_context.open_site()
 
