@@ -13,7 +13,8 @@ from fastcms.accounts.schemas import Scope
 from fastcms.content import service
 from fastcms.content.models import Collection
 from fastcms.content.record_forms import records_key
-from fastcms.errors import FastCMSError
+from fastcms.database import format_utc
+from fastcms.errors import ConflictError, FastCMSError, status_of
 from fastcms.pages import Page, errors_as_messages, form_text, in_read, in_words, in_write, require_scope
 
 FIELD_TYPES = {
@@ -66,7 +67,12 @@ class CollectionsPage(Page):
     async def edit(self, request: Request) -> Response:
         require_scope(request, Scope.ADMIN)
         found = await in_read(request, service.find_collection, request.path_params["name"])
-        shown = {"name": found.name, "is_public": found.is_public, "fields": _fields_shown(found)}
+        shown = {
+            "name": found.name,
+            "is_public": found.is_public,
+            "fields": _fields_shown(found),
+            "updated": format_utc(found.updated),
+        }
         return await self._form(request, shown, collection=found)
 
     @route("/{name}/edit", methods=["POST"], name="collections-save")
@@ -74,7 +80,8 @@ class CollectionsPage(Page):
         require_scope(request, Scope.ADMIN)
         name = request.path_params["name"]
         found = await in_read(request, service.find_collection, name)
-        sent = _read_form(await request.form(), found)
+        form = await request.form()
+        sent = _read_form(form, found) | {"updated": _text(form, "updated")}
         try:
             saved = await in_write(request, _update, name, sent)
         except FastCMSError as error:
@@ -100,7 +107,7 @@ class CollectionsPage(Page):
         return self.render(
             request,
             "collection_form.html",
-            status=200 if error is None else 422,
+            status=200 if error is None else status_of(error)[0],
             title=f"Edit {collection.name}" if collection else "New collection",
             shown=shown,
             collection=collection,
@@ -118,9 +125,17 @@ def _with_counts(session: Session) -> list[tuple[Collection, int]]:
 
 
 def _update(session: Session, name: str, sent: dict[str, Any]) -> str:
+    collection = service.find_collection(session, name)
+    if sent["updated"] != format_utc(collection.updated):
+        # A field that somebody added since is not in this form: saving it would delete the field.
+        raise ConflictError(
+            f"Nothing was saved: {collection.name} was changed meanwhile.",
+            hint="Open its form anew and make your changes there.",
+            code="collection_changed",
+        )
     changed = service.update_collection(
         session,
-        service.find_collection(session, name),
+        collection,
         name=sent["name"],
         fields=[{key: value for key, value in field.items() if key != "is_new"} for field in sent["fields"]],
         is_public=sent["is_public"],

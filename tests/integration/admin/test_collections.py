@@ -1,5 +1,6 @@
 """Collections and records in the dashboard."""
 
+import re
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +29,12 @@ def _collection(site: Site) -> None:
         )
 
 
+def _updated_in_form(browser: Browser) -> str:
+    found = re.search(r'name="updated" value="([^"]+)"', browser.open("/collections/articles/edit").text)
+    assert found is not None
+    return found[1]
+
+
 def _titles(site: Site) -> list[str]:
     with site.database.read() as session:
         page = service.list_records(session, service.find_collection(session, "articles"))
@@ -49,6 +56,7 @@ def test_a_collection_is_made_edited_and_deleted(admin_browser: Browser, site: S
     made = admin_browser.send("/collections/create", form)
     assert "Created articles." in made.text
     changed = form | {"name": "posts", "is_public": "on", "field-0-name": "title", "field-2-values": "News"}
+    changed["updated"] = _updated_in_form(admin_browser)
     assert "Saved posts." in admin_browser.send("/collections/articles/edit", changed).text
     with site.database.read() as session:
         found = service.find_collection(session, "posts")
@@ -61,6 +69,22 @@ def test_a_collection_is_made_edited_and_deleted(admin_browser: Browser, site: S
     gone = admin_browser.send("/collections/delete", {"name": "posts"}, page="/collections")
     assert "Deleted posts" in gone.text
     assert "No collections yet" in gone.text
+
+
+def test_a_form_opened_before_another_change_deletes_no_field(admin_browser: Browser, site: Site) -> None:
+    _collection(site)
+    form = {"name": "articles", "field-0-name": "title", "field-0-type": "text"}
+    form["updated"] = _updated_in_form(admin_browser)
+    with site.database.write() as session:
+        found = service.find_collection(session, "articles")
+        service.update_collection(session, found, fields=[*found.fields, {"name": "colour", "type": "text"}])
+    for _ in range(2):
+        refused = admin_browser.send("/collections/articles/edit", form)
+        assert refused.status_code == 409
+        assert "was changed meanwhile" in refused.text
+    with site.database.read() as session:
+        fields = service.find_collection(session, "articles").fields
+    assert [field["name"] for field in fields][-2:] == ["csrftoken", "colour"]
 
 
 def test_a_collection_that_does_not_fit_is_refused_and_the_form_keeps_what_was_typed(
