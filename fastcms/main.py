@@ -27,7 +27,6 @@ from fastcms.web import (
     PROBLEM_RESPONSES,
     CurrentSite,
     EveryAnswerMiddleware,
-    ReadSession,
     StartupErrorMiddleware,
     install_error_handlers,
 )
@@ -71,7 +70,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def health(_site: CurrentSite, session: ReadSession) -> Health:
+def health(site: CurrentSite) -> Health:
     """Say that the server runs and reaches its database."""
-    session.execute(text("SELECT 1 FROM accounts LIMIT 1"))
+    with site.database.read() as session:
+        session.execute(text("SELECT 1 FROM accounts LIMIT 1"))
     return Health(status="ok", version=fastcms.__version__, database="ok")

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -11,7 +11,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -61,22 +60,9 @@ def get_site(request: Request) -> Site:
     return site
 
 
+# Transactions are opened inside endpoints, never by a dependency: FastAPI runs each dependency as a job of its
+# own in the thread pool, and with every thread waiting for the write lock, its holder would never get one.
 CurrentSite = Annotated[Site, Depends(get_site)]
-
-
-def _read_session(site: CurrentSite) -> Iterator[Session]:
-    with site.database.read() as session:
-        yield session
-
-
-def _write_session(site: CurrentSite) -> Iterator[Session]:
-    with site.database.write() as session:
-        yield session
-
-
-# scope="function": the transaction is committed before the answer leaves.
-ReadSession = Annotated[Session, Depends(_read_session, scope="function")]
-WriteSession = Annotated[Session, Depends(_write_session, scope="function")]
 
 
 def install_error_handlers(app: FastAPI) -> None:

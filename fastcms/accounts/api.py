@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from fastcms.accounts import service
 from fastcms.accounts.dependencies import CurrentCaller, get_token
 from fastcms.accounts.schemas import CallerResponse, LoginRequest, LoginResponse
-from fastcms.web import CurrentSite, WriteSession
+from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 
@@ -24,9 +24,10 @@ def log_in(body: LoginRequest, request: Request, site: CurrentSite) -> LoginResp
 
 
 @router.post("/logout", status_code=204)
-def log_out(_caller: CurrentCaller, token: Annotated[str, Depends(get_token)], session: WriteSession) -> None:
+def log_out(_caller: CurrentCaller, token: Annotated[str, Depends(get_token)], site: CurrentSite) -> None:
     """End this session."""
-    service.log_out(session, token)
+    with site.database.write() as session:
+        service.log_out(session, token)
 
 
 @router.get("/me")

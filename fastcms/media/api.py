@@ -14,7 +14,7 @@ from fastcms.media.content_types import is_inline
 from fastcms.media.models import MediaFile
 from fastcms.media.schemas import FileInfo, FilePage
 from fastcms.media.upload import receive_file
-from fastcms.web import CurrentSite, ReadSession
+from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/files", tags=["files"])
 serving_router = APIRouter(tags=["files"])
@@ -68,20 +68,22 @@ async def upload_file(request: Request, site: CurrentSite) -> FileInfo:
 
 @router.get("", dependencies=[_MAY_READ])
 def list_files(
-    session: ReadSession,
+    site: CurrentSite,
     page: Annotated[int, Query(ge=1, le=10**9)] = 1,
     per_page: Annotated[int, Query(ge=1, le=500)] = 30,
     search: Annotated[str, Query(max_length=255, description="A part of the filename.")] = "",
 ) -> FilePage:
     """List files, newest first."""
-    files, total = service.list_files(session, page, per_page, search)
+    with site.database.read() as session:
+        files, total = service.list_files(session, page, per_page, search)
     return FilePage(items=[file_info(file) for file in files], total=total, page=page, per_page=per_page)
 
 
 @router.get("/{file_id}", dependencies=[_MAY_READ])
-def show_file(session: ReadSession, file_id: str) -> FileInfo:
+def show_file(site: CurrentSite, file_id: str) -> FileInfo:
     """What is known about a file."""
-    return file_info(service.find_file(session, file_id))
+    with site.database.read() as session:
+        return file_info(service.find_file(session, file_id))
 
 
 @router.delete("/{file_id}", status_code=204, dependencies=[_MAY_WRITE])
@@ -92,11 +94,10 @@ def delete_file(site: CurrentSite, file_id: str) -> None:
 
 @serving_router.head("/files/{file_id}/{filename}", include_in_schema=False)
 @serving_router.get("/files/{file_id}/{filename}", response_class=Response)
-def serve_file(
-    request: Request, site: CurrentSite, session: ReadSession, file_id: str, filename: str
-) -> Response:
+def serve_file(request: Request, site: CurrentSite, file_id: str, filename: str) -> Response:
     """The file itself, for everyone who knows its URL; the id decides, the name is for people."""
-    file = service.find_file(session, file_id)
+    with site.database.read() as session:
+        file = service.find_file(session, file_id)
     try:
         return file_answer(
             request,
