@@ -15,6 +15,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class LogLevel(StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
 class Settings(BaseSettings):
     """Every setting; `docs/user-guide.md` shows the same table, and a test compares the two."""
 
@@ -30,7 +37,7 @@ class Settings(BaseSettings):
         8000, description="Port that `fastcms serve` listens on."
     )
     log_format: LogFormat = Field(LogFormat.CONSOLE, description="`console` for people, `json` for machines.")
-    log_level: str = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.", pattern="^[A-Z]+$")
+    log_level: LogLevel = Field(LogLevel.INFO, description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
     session_hours: Annotated[int, Field(ge=1, le=24 * 365)] = Field(
         24 * 7, description="Hours after which a login ends."
     )

@@ -82,11 +82,12 @@ def test_errors_are_json_for_programs(tmp_path: Path) -> None:
     assert json.loads(output)["code"] == "token_not_found"
 
 
-def test_a_setting_that_does_not_fit_is_named(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("FASTCMS_PORT=eighty\n")
+@pytest.mark.parametrize("line", ["FASTCMS_PORT=eighty", "FASTCMS_LOG_LEVEL=FOO"])
+def test_a_setting_that_does_not_fit_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"{line}\n")
     code, _output, errors = fastcms(tmp_path, "token", "list")
     assert code == 2
-    assert "FASTCMS_PORT" in errors
+    assert line.split("=")[0] in errors
     assert "Traceback" not in errors
 
 
