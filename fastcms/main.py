@@ -66,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(api)
     app.include_router(serving_router)
     app.add_api_route("/health", health, tags=["health"])
+    app.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     mount_admin(app, site)
     return app
 

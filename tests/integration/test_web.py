@@ -16,6 +16,11 @@ def test_health_says_that_the_server_and_its_database_answer(anonymous: TestClie
     assert anonymous.get("/health").json() == {"status": "ok", "version": __version__, "database": "ok"}
 
 
+def test_health_answers_those_who_only_ask_for_the_status(anonymous: TestClient) -> None:
+    answer = anonymous.head("/health")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+
+
 def test_a_database_that_does_not_answer_is_a_503_in_words(client: TestClient, site: Site) -> None:
     site.database.close()
     for suffix in ("", "-wal", "-shm"):
