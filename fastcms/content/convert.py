@@ -30,7 +30,7 @@ def convert_text(field: Field, text: str) -> Any:
     if field.type == "json":
         try:
             return json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError("Input should be valid JSON") from error
     return text
 

@@ -1,11 +1,12 @@
 """Import records from a file.
 
-The file is read twice: once to see that it is sound, and to infer fields from it; once to import. Rows that
-fit go in, a few hundred a transaction so that people can go on writing meanwhile; the others are reported.
+The file is read twice: once to see that it is sound, and to infer fields from it; once to import. (What comes
+from a pipe is copied first.) Rows that fit go in, a few hundred a transaction so that people can go on
+writing meanwhile; the others are reported.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -15,11 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from fastcms.content.convert import RECORD_ID, convert_text, parse_moment
-from fastcms.content.fields import RESERVED_NAMES, Field, RelationField
+from fastcms.content.fields import MAX_FIELDS, RESERVED_NAMES, Field, RelationField
 from fastcms.content.inference import FileScan, clean_name
 from fastcms.content.models import Collection
-from fastcms.content.reading import FileFormat, read_rows
+from fastcms.content.reading import FileFormat, read_columns, read_rows
 from fastcms.content.service import create_collection, find_collection, find_record, get_collection
+from fastcms.content.sources import Source, open_source
 from fastcms.content.tables import fields_of, records_table
 from fastcms.content.validation import validate_data
 from fastcms.database import Database, new_id, utc_now
@@ -89,25 +91,55 @@ def import_records(
                 hint="Add --create to make it, with fields inferred from the file.",
                 code="collection_not_found",
             )
-    is_text = file_format is FileFormat.CSV
-    scan = FileScan(is_text)
-    for row in read_rows(path, file_format):
+    with open_source(path) as source:
+        return _import(database, name, source, file_format, on_progress)
+
+
+def _import(
+    database: Database, name: str, source: Source, file_format: FileFormat, on_progress: ReportProgress
+) -> ImportReport:
+    scan = FileScan(file_format is FileFormat.CSV, read_columns(source, file_format))
+    for row in read_rows(source, file_format):
         scan.add(row)
-    report = ImportReport(name)
-    names: dict[str, str] = {}
+    job = _Job(name, scan.is_text, {}, utc_now(), ImportReport(name))
     with database.write() as session:
         if get_collection(session, name) is None:
-            fields, names = scan.infer_fields()
-            create_collection(session, name, fields)
-            report.is_new_collection = True
-    job = _Job(name, is_text, names, utc_now(), report)
-    for batch in _batches(enumerate(read_rows(path, file_format), start=1)):
+            job = replace(job, names=_create_collection(session, name, scan, source))
+            job.report.is_new_collection = True
+    done = 0
+    for batch in _batches(enumerate(read_rows(source, file_format), start=1)):
         with database.write() as session:
             _import_batch(session, job, batch)
-        on_progress(batch[-1][0], scan.row_count)
+        done = batch[-1][0]
+        on_progress(done, scan.row_count)
     with database.write() as session:
         _link_records(session, job)
-    return report
+    if done != scan.row_count:
+        raise InvalidInputError(
+            f"{source.name} changed while it was read: it had {scan.row_count} rows, then {done}.",
+            hint=f"{job.report.imported} records were imported. Look at them, and import a copy of the file.",
+            code="file_malformed",
+        )
+    return job.report
+
+
+def _create_collection(session: Session, name: str, scan: FileScan, source: Source) -> dict[str, str]:
+    """Make the collection that the rows fit into. Returns which key of a row goes into which field."""
+    fields, names = scan.infer_fields()
+    if not fields:
+        raise InvalidInputError(
+            f"{source.name} has nothing to infer fields from.",
+            hint="Nothing was imported. Give it at least one row, or make the collection in the dashboard.",
+            code="file_malformed",
+        )
+    if len(fields) > MAX_FIELDS:
+        raise InvalidInputError(
+            f"{source.name} needs {len(fields)} fields; a collection has at most {MAX_FIELDS}.",
+            hint="Nothing was imported. Leave some out, or join some to one JSON value.",
+            code="file_malformed",
+        )
+    create_collection(session, name, fields)
+    return names
 
 
 def _batches(rows: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:

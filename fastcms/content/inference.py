@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -43,15 +43,20 @@ class FileScan:
     """What one reading of a file tells: how many rows it has and, per key, the types that fit every value."""
 
     is_text: bool
+    column_names: InitVar[Iterable[str]] = ()
     row_count: int = 0
     _columns: dict[str, _Column] = field(default_factory=dict)
+
+    def __post_init__(self, column_names: Iterable[str]) -> None:
+        for name in column_names:
+            self._column(name)
 
     def add(self, row: dict[str, Any] | str) -> None:
         self.row_count += 1
         if isinstance(row, str):
             return
         for key, value in row.items():
-            column = self._columns.setdefault(key, _Column(is_reserved=key.lower() in RESERVED_NAMES))
+            column = self._column(key)
             if value is None or value == "":
                 continue
             column.has_values = True
@@ -73,6 +78,9 @@ class FileScan:
             fields.append(guess.model_copy(update={"name": name}))
         return fields, names
 
+    def _column(self, key: str) -> _Column:
+        return self._columns.setdefault(key, _Column(is_reserved=key.lower() in RESERVED_NAMES))
+
     def _fits(self, candidate: Field, value: Any) -> bool:
         if candidate.type == "text" and isinstance(value, str):
             return len(value) <= _LONGEST_SHORT_TEXT and "\n" not in value
@@ -89,7 +97,7 @@ def clean_name(key: str) -> str:
     """A field name that resembles a key: `Prénom (privé)` becomes `Prenom_prive`."""
     plain = unicodedata.normalize("NFKD", key.replace("ß", "ss")).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-zA-Z0-9]+", "_", plain).strip("_")[:60]
-    return name if name[:1].isalpha() else f"field_{name}".rstrip("_")
+    return name if name[:1].isalpha() else f"field_{name}"[:60].rstrip("_")
 
 
 def _free_name(name: str, taken: Iterable[str]) -> str:

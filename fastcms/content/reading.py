@@ -1,8 +1,8 @@
 """Rows of a file that is to be imported, one at a time: the file is never in memory as a whole."""
 
 import csv
-import io
 import json
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any, BinaryIO, TextIO
 import ijson
 
 from fastcms.content.fields import MAX_EDITOR_LENGTH
-from fastcms.errors import InvalidInputError, NotFoundError
+from fastcms.content.sources import Source
+from fastcms.errors import InvalidInputError
 
 _BOM = b"\xef\xbb\xbf"
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
+_QUOTED = re.compile(r'"[^"]*"')
 _MAX_DEPTH = 200
 
 
@@ -37,7 +39,7 @@ def format_of(path: Path, given: FileFormat | None = None) -> FileFormat:
         ) from error
 
 
-def read_rows(path: Path, file_format: FileFormat) -> Iterator[dict[str, Any] | str]:
+def read_rows(source: Source, file_format: FileFormat) -> Iterator[dict[str, Any] | str]:
     """Read a file's rows; a string in place of a row says why that one cannot be a record.
 
     The values of a CSV file are text, and None where a cell is empty.
@@ -45,15 +47,26 @@ def read_rows(path: Path, file_format: FileFormat) -> Iterator[dict[str, Any] | 
     Raises: NotFoundError; InvalidInputError, naming the line at which the file stops making sense.
     """
     readers = {FileFormat.JSON: _read_json, FileFormat.JSONL: _read_jsonl, FileFormat.CSV: _read_csv}
-    return readers[file_format](path)
+    return readers[file_format](source)
 
 
-def _read_json(path: Path) -> Iterator[dict[str, Any] | str]:
-    with _open(path) as file:
+def read_columns(source: Source, file_format: FileFormat) -> list[str]:
+    """The columns that a CSV file's first line names; the other formats name them in every row."""
+    if file_format is not FileFormat.CSV:
+        return []
+    with source.open_text() as file:
+        return next(_csv_lines(source, file))
+
+
+def _read_json(source: Source) -> Iterator[dict[str, Any] | str]:
+    with source.open() as file:
         lines = _Lines(file)
-        if not lines.starts_with_array():
+        first = lines.first_character()
+        if not first:
+            raise source.is_empty()
+        if first != b"[":
             raise InvalidInputError(
-                f"{path} does not start with [.", hint="A JSON file to import is an array of objects."
+                f"{source.name} does not start with [.", hint="A JSON file to import is an array of objects."
             )
         try:
             for item in _array_items(ijson.basic_parse(lines, use_float=True)):
@@ -63,7 +76,9 @@ def _read_json(path: Path) -> Iterator[dict[str, Any] | str]:
                 error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
             )
             first_line = reason.splitlines()[0].strip()
-            raise _malformed(path, max(lines.count, 1), f"is not valid JSON: {first_line}") from error
+            if "UTF8" in first_line:
+                raise source.not_utf8("ISO-8859-1") from error
+            raise source.malformed(max(lines.count, 1), f"is not valid JSON: {first_line}") from error
 
 
 def _array_items(events: Iterator[tuple[str, Any]]) -> Iterator[Any]:
@@ -92,8 +107,8 @@ class _Lines:
         self._file = file
         self.count = 0
 
-    def starts_with_array(self) -> bool:
-        """Whether the first character is [; the file is then read from there on."""
+    def first_character(self) -> bytes:
+        """The first character that is not white space; reading then begins at the file's start."""
         if self._file.read(len(_BOM)) != _BOM:
             self._file.seek(0)
         start = self._file.tell()
@@ -101,7 +116,7 @@ class _Lines:
         while not first and (line := self._file.readline(65536)):
             first = line.strip()[:1]
         self._file.seek(start)
-        return first == b"["
+        return first
 
     def read(self, size_bytes: int) -> bytes:
         line = self._file.readline(size_bytes)
@@ -109,8 +124,8 @@ class _Lines:
         return line
 
 
-def _read_jsonl(path: Path) -> Iterator[dict[str, Any] | str]:
-    with _open_text(path) as file:
+def _read_jsonl(source: Source) -> Iterator[dict[str, Any] | str]:
+    with source.open_text() as file:
         number = 0
         try:
             for line in file:
@@ -118,38 +133,57 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any] | str]:
                 if line.strip():
                     yield _as_row(json.loads(line))
         except UnicodeDecodeError as error:
-            raise _malformed(path, _first_undecodable_line(path), "is not UTF-8") from error
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise _malformed(path, number, f"is not valid JSON: {error}") from error
+            raise source.not_utf8("ISO-8859-1") from error
+        except (ValueError, RecursionError) as error:
+            raise source.malformed(number, f"is not valid JSON: {json_problem(error)}") from error
 
 
-def _read_csv(path: Path) -> Iterator[dict[str, Any] | str]:
+def json_problem(error: ValueError | RecursionError) -> str:
+    """Why a text could not be read as JSON."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "it has a number of too many digits"  # Python reads 4300, against attacks
+
+
+def _read_csv(source: Source) -> Iterator[dict[str, Any] | str]:
+    with source.open_text() as file:
+        lines = _csv_lines(source, file)
+        names = next(lines)
+        for cells in lines:
+            if cells:
+                yield _csv_row(names, cells)
+
+
+def _csv_lines(source: Source, file: TextIO) -> Iterator[list[str]]:
+    """The cells of each line; those of the first are the columns' names."""
     csv.field_size_limit(2 * MAX_EDITOR_LENGTH)
-    with _open_text(path) as file:
-        number = 0
-        try:
-            header = file.readline()
-            file.seek(0)
-            delimiter = max(_DELIMITERS, key=header.count)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            names = [name.strip() for name in next(reader, [])]
-            _check_header(path, names)
+    number = 0
+    try:
+        header = _QUOTED.sub("", file.readline())
+        file.seek(0)
+        reader = csv.reader(file, delimiter=max(_DELIMITERS, key=header.count), strict=True)
+        names = _column_names(source, next(reader, []))
+        number = reader.line_num
+        yield names
+        for cells in reader:
             number = reader.line_num
-            for cells in reader:
-                number = reader.line_num
-                if cells:
-                    yield _csv_row(names, cells)
-        except UnicodeDecodeError as error:
-            raise _malformed(path, _first_undecodable_line(path), "is not UTF-8") from error
-        except csv.Error as error:
-            raise _malformed(path, number + 1, f"is not valid CSV: {error}") from error
+            yield cells
+    except UnicodeDecodeError as error:
+        raise source.not_utf8("ISO-8859-1") from error
+    except csv.Error as error:
+        raise source.malformed(number + 1, f"is not valid CSV: {error}") from error
 
 
-def _check_header(path: Path, names: list[str]) -> None:
-    if not names or "" in names:
-        raise _malformed(path, 1, "does not name every column")
+def _column_names(source: Source, header: list[str]) -> list[str]:
+    if not any(header):
+        raise source.malformed(1, "does not name the columns") if header else source.is_empty()
+    # Programs that write a table's index leave the first name out.
+    names = [name.strip() or f"column_{number}" for number, name in enumerate(header, start=1)]
     if len({name.lower() for name in names}) < len(names):
-        raise _malformed(path, 1, "names a column twice")
+        raise source.malformed(1, "names a column twice")
+    return names
 
 
 def _csv_row(names: list[str], cells: list[str]) -> dict[str, Any] | str:
@@ -161,33 +195,3 @@ def _csv_row(names: list[str], cells: list[str]) -> dict[str, Any] | str:
 
 def _as_row(item: Any) -> dict[str, Any] | str:
     return item if isinstance(item, dict) else "it is not a JSON object"
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except FileNotFoundError as error:
-        raise NotFoundError(f"There is no file {path}.", code="file_not_found") from error
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _open_text(path: Path) -> TextIO:
-    return io.TextIOWrapper(_open(path), encoding="utf-8-sig", newline="")
-
-
-def _first_undecodable_line(path: Path) -> int:
-    """Found by reading again: text is decoded far ahead of the line that is being read."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if "\N{REPLACEMENT CHARACTER}" in line.decode(errors="replace"):
-                return number
-    return 1
-
-
-def _malformed(path: Path, line: int, problem: str) -> InvalidInputError:
-    return InvalidInputError(
-        f"{path}, line {line}: {problem}.",
-        hint="Nothing was imported. Correct the file and try again.",
-        code="file_malformed",
-    )

@@ -5,10 +5,11 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.orm import Session
 
 from fastcms.content import tables
-from fastcms.content.fields import Field, RelationField
+from fastcms.content.fields import MAX_FIELDS, Field, RelationField
 from fastcms.content.filters import allow_text_search
 from fastcms.content.models import Collection
 from fastcms.content.queries import conditions, order, to_record
@@ -19,6 +20,7 @@ from fastcms.database import new_id, utc_now
 from fastcms.errors import ConflictError, InvalidInputError, NotFoundError
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_NAMES = "Names have up to 64 letters, digits and _ (a collection's also -), and begin with a letter"
 _AnyField = Field | Mapping[str, Any]
 
 
@@ -204,11 +206,20 @@ def _checked(model: type[_Model], **values: Any) -> _Model:
         return model.model_validate(values)
     except ValidationError as error:
         problems = [
-            {"field": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
+            {"field": ".".join(str(part) for part in problem["loc"]), "message": _in_words(problem)}
             for problem in error.errors()
         ]
         message = "; ".join(f"{problem['field']}: {problem['message']}" for problem in problems)
         raise InvalidInputError(message, errors=problems, code="collection_invalid") from error
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    """What pydantic says with a regular expression or the name of a Python type, for people."""
+    if problem["type"] == "string_pattern_mismatch":
+        return _NAMES
+    if problem["type"] == "too_long" and problem["loc"][-1] == "schema":
+        return f"A collection has at most {MAX_FIELDS} fields"
+    return problem["msg"]
 
 
 def _as_dicts(fields: Iterable[_AnyField]) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """Import and export, by the commands."""
 
 import json
+import os
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,11 @@ from typer.testing import CliRunner
 
 from fastcms.cli import app
 from fastcms.config import Settings
+from fastcms.content.importing import import_records
+from fastcms.content.reading import FileFormat
 from fastcms.content.service import create_collection, find_collection, list_records
 from fastcms.database import Database
+from fastcms.errors import InvalidInputError
 
 
 @pytest.fixture
@@ -163,13 +168,25 @@ def test_an_unknown_collection_is_refused_with_the_way_out(database: Database) -
         ("a.json", b'[{"a": 1e999}]', "line 1"),
         ("a.json", b"[" * 100_000, "nested"),
         ("a.json", b'{"a": 1}', "does not start with ["),
-        ("a.json", b"", "does not start with ["),
+        ("a.json", b"", "a.json is empty"),
+        ("a.json", b" \n", "a.json is empty"),
+        ("a.json", "[]".encode("utf-16"), "is not UTF-8"),
+        ("a.json", "[]".encode("utf-16-le"), "is not UTF-8"),
+        ("a.json", b'[{"a": "\xe9"}]', "is not UTF-8"),
+        ("a.json", b'[{"a": ' + b"1" * 5000 + b"}]", "integer overflow"),
+        ("a.json", b"[]", "nothing to infer fields from"),
+        ("a.json", json.dumps([{f"k{n}": n for n in range(201)}]).encode(), "needs 201 fields"),
+        ("a.jsonl", b'{"a": 1}\n{"a": ' + b"1" * 5000 + b"}\n", "line 2: is not valid JSON: it has a number"),
+        ("a.jsonl", b"[" * 100_000, "nested too deeply"),
+        ("a.jsonl", b"", "nothing to infer fields from"),
         ("a.jsonl", b'{"a": 1}\n{"a"\n', "line 2"),
         ("a.jsonl", b'{"a": 1}\n\n{"a": "\xff"}\n', "line 3: is not UTF-8"),
         ("a.csv", b"a,b\n1,2\n3,\xff\n", "line 3: is not UTF-8"),
         ("a.csv", b'a,b\n1,"2\n', "is not valid CSV"),
         ("a.csv", b"a,a\n1,2\n", "names a column twice"),
-        ("a.csv", b"", "does not name every column"),
+        ("a.csv", b"", "a.csv is empty"),
+        ("a.csv", b",,\n1,2,3\n", "does not name the columns"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16"), "is not UTF-8"),
         ("a.txt", b"", "does not say what it contains"),
     ],
 )
@@ -192,3 +209,72 @@ def test_an_export_asks_before_it_replaces_a_file(database: Database) -> None:
     assert json.loads(Path("out.json").read_text()) == []
     run("import", "missing.json", "--collection", "empty", exit_code=3)
     run("export", "no/such/folder/out.json", "--collection", "empty", exit_code=2)
+
+
+def test_a_piped_file_goes_in_as_a_whole(database: Database) -> None:
+    for suffix in ("jsonl", "json", "csv"):
+        pipe = Path(f"pipe.{suffix}")
+        os.mkfifo(pipe)
+        rows = [{"n": number} for number in range(30_000)]
+        content = {
+            "json": json.dumps(rows),
+            "jsonl": "\n".join(json.dumps(row) for row in rows),
+            "csv": "n\n" + "\n".join(str(row["n"]) for row in rows),
+        }[suffix]
+        writer = threading.Thread(target=pipe.write_text, args=(content,))
+        writer.start()
+        report = json.loads(run("import", pipe.name, "--collection", suffix, "--create", "--json"))
+        writer.join()
+        assert (report["imported"], report["refused"]) == (30_000, 0)
+
+
+def test_a_file_that_changes_while_it_is_imported_is_reported(database: Database) -> None:
+    with database.write() as session:
+        create_collection(session, "notes", [{"name": "n", "type": "number"}])
+    path = Path("in.csv")
+    path.write_text("n\n" + "1\n" * 30_000)
+
+    def cut(_done: int, _total: int) -> None:
+        path.write_text("n\n1\n")
+
+    with pytest.raises(InvalidInputError, match="it had 30000 rows, then"):
+        import_records(database, "notes", path, FileFormat.CSV, on_progress=cut)
+
+
+def test_a_table_with_its_index_is_imported_with_a_name_for_it(database: Database) -> None:
+    Path("frame.csv").write_text(",name,age\n0,Bo,3\n1,Cy,4\n")
+    run("import", "frame.csv", "--collection", "people", "--create")
+    assert records_of(database, "people") == [
+        {"column_1": 0, "name": "Bo", "age": 3},
+        {"column_1": 1, "name": "Cy", "age": 4},
+    ]
+
+
+def test_columns_may_be_separated_by_bars(database: Database) -> None:
+    Path("in.csv").write_text('"a, b"|c\n1|2\n')
+    run("import", "in.csv", "--collection", "bars", "--create")
+    assert records_of(database, "bars") == [{"a_b": 1, "c": 2}]
+
+
+def test_a_header_alone_makes_text_fields(database: Database) -> None:
+    Path("in.csv").write_text("id,name,age\n")
+    run("import", "in.csv", "--collection", "people", "--create")
+    with database.read() as session:
+        fields = find_collection(session, "people").fields
+    assert [(field["name"], field["type"]) for field in fields] == [("name", "text"), ("age", "text")]
+
+
+def test_a_file_in_another_encoding_is_refused_with_the_way_out(database: Database) -> None:
+    for name, encoding in (("a.csv", "ISO-8859-1"), ("a.jsonl", "ISO-8859-1"), ("b.csv", "UTF-16")):
+        Path(name).write_bytes('n\n"\xe9"\n'.encode(encoding) if "csv" in name else b'{"n": "\xe9"}')
+        answer = json.loads(run("import", name, "--collection", "x", "--create", "--json", exit_code=2))
+        assert f"iconv -f {encoding} -t UTF-8 {name}" in answer["hint"]
+
+
+def test_a_collections_name_that_does_not_fit_is_refused_in_words(database: Database) -> None:
+    Path("in.csv").write_text("n\n1\n")
+    answer = json.loads(run("import", "in.csv", "-c", "my posts", "--create", "--json", exit_code=2))
+    assert "letters, digits and _" in answer["detail"]
+    assert "pattern" not in answer["detail"]
+    Path("long.csv").write_text(f"{'1' * 99}\n1\n")
+    run("import", "long.csv", "-c", "long", "--create")
