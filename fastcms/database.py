@@ -75,8 +75,10 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine = sa.create_engine(
-            f"sqlite:///{path}",
+            # Not a string: a "?" or "%41" in the path would be read as part of a URL.
+            sa.URL.create("sqlite", database=str(path)),
             module=sqlite3,
+            poolclass=sa.QueuePool,
             # SQLite closes its WAL with the last connection: keep a few open, never refuse one.
             pool_size=8,
             max_overflow=64,

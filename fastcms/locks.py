@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastcms.errors import BackupBusyError
+from fastcms.errors import BackupBusyError, ConfigError
 
 _POLL_SECONDS = 0.05
 
@@ -30,10 +30,10 @@ class FileLock:
 
         An exclusive holder writes its pid and purpose into the file, for whoever comes next.
 
-        Raises: BackupBusyError, saying who holds it.
+        Raises: BackupBusyError, saying who holds it; ConfigError when the file cannot be opened.
         """
         # O_CLOEXEC is Python's default: a child process does not inherit the lock.
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = self._open()
         try:
             self._acquire(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX, timeout_seconds)
             if not is_shared:
@@ -42,6 +42,16 @@ class FileLock:
             yield
         finally:
             os.close(descriptor)
+
+    def _open(self) -> int:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"The lock {self.path} cannot be opened: {error.strerror}.",
+                hint="Run FastCMS as the user whom the data folder belongs to.",
+            ) from error
 
     def holder(self) -> str:
         """Who held the lock last: 'process 4711 (creating a backup)'."""

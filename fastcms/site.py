@@ -48,12 +48,27 @@ def make_folders(*folders: Path) -> None:
             )
 
 
+def refuse_wrong_user(settings: Settings) -> None:
+    """Refuse to work as root on a site that runs as another user: it could not open what root leaves behind.
+
+    Raises: ConfigError.
+    """
+    path = settings.database_path
+    if os.geteuid() == 0 and path.exists() and path.stat().st_uid != 0:
+        owner = path.stat().st_uid
+        raise ConfigError(
+            f"{path} belongs to the user with the id {owner}, and this is root.",
+            hint=f"Run the same command as that user: sudo -u '#{owner}' ...",
+            code="wrong_user",
+        )
+
+
 def _read_or_create_secret(path: Path) -> str:
     """Several workers may come at once: the content is linked into place whole, and the first one wins."""
     try:
         return path.read_text()
     except FileNotFoundError:
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
             file.flush()

@@ -14,7 +14,7 @@ from fastcms.errors import BackupBusyError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.service import empty_trash, remove_stale_uploads
-from fastcms.site import Site, make_folders
+from fastcms.site import Site, make_folders, refuse_wrong_user
 from fastcms.sqlite import WITHOUT_WAL_RESET_BUG, sqlite3
 from fastcms.terminal import messages
 
@@ -28,8 +28,7 @@ def serve_site(site: Site) -> Iterator[None]:
     Raises: ConfigError; SchemaTooNewError.
     """
     with _open_data_folder(site, _SERVING):
-        remove_stale_uploads(site.settings.files_dir)
-        empty_trash(site)
+        _clean_up(site)
         _warn_of_old_sqlite()
         _announce_setup(site)
         yield
@@ -48,9 +47,19 @@ def use_site(site: Site) -> Iterator[None]:
         yield
 
 
+def _clean_up(site: Site) -> None:
+    """Remove what killed processes left; failing at it is no reason not to serve."""
+    try:
+        remove_stale_uploads(site.settings.files_dir)
+        empty_trash(site)
+    except OSError as error:
+        get_logger().warning("Left-over files could not be removed.", reason=str(error))
+
+
 @contextmanager
 def _open_data_folder(site: Site, lock_name: str) -> Iterator[None]:
     settings = site.settings
+    refuse_wrong_user(settings)
     make_folders(settings.data_dir, settings.backups_dir)
     with ExitStack() as held:
         with FileLock(settings.data_dir / _STARTING).hold(purpose="starting"):
@@ -69,15 +78,25 @@ def _recover(site: Site, *, is_server: bool) -> None:
     try:
         with (
             FileLock(data_dir / _SERVING).hold(purpose="starting", timeout_seconds=0),
-            # A server waits for commands to end: it was started to restore, and must not start without.
-            FileLock(data_dir / _COMMANDS).hold(purpose="starting", timeout_seconds=None if is_server else 0),
+            # A server waits: it was started to restore, and must not start without.
+            _without_commands(FileLock(data_dir / _COMMANDS), is_server=is_server),
         ):
-            backups.keep_foreign_wal_away(site)
-            backups.finish_pending_restore(site, applies_staged=is_server)
-            backups.remove_left_overs(site)
+            backups.recover(site, applies_staged=is_server)
     except BackupBusyError:
         if is_server and backups.is_restore_pending(site):
             get_logger().warning("A restore is pending: stop all servers on this data folder to complete it.")
+
+
+@contextmanager
+def _without_commands(lock: FileLock, *, is_server: bool) -> Iterator[None]:
+    if is_server:
+        try:
+            with lock.hold(timeout_seconds=1):
+                pass
+        except BackupBusyError:
+            get_logger().warning("Waiting for a running fastcms command to end.")
+    with lock.hold(purpose="starting", timeout_seconds=None if is_server else 0):
+        yield
 
 
 def _warn_of_old_sqlite() -> None:

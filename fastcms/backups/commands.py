@@ -1,6 +1,7 @@
 """`fastcms backup`: the same as the API, beside a running server or without one."""
 
 import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -20,6 +21,7 @@ from fastcms.terminal import (
     messages,
     open_site,
     output,
+    peek_site,
     print_json,
 )
 
@@ -32,6 +34,7 @@ Filename = Annotated[str, typer.Argument(help="A backup's name, such as backup_2
 def create_backup(context: typer.Context, as_json: JsonOption = False) -> None:
     """Make a backup of the database and all uploaded files."""
     with errors_as_exit_codes(as_json=as_json):
+        service.require_database(peek_site(context))
         with _progress_bar() as on_progress:
             backup = service.create_backup(open_site(context), on_progress)
         if as_json:
@@ -83,8 +86,7 @@ def stage_restore(
 ) -> None:
     """Check a backup and prepare it; the next start of the server puts it in place."""
     with errors_as_exit_codes(as_json=as_json):
-        site = open_site(context)
-        backup = service.find_backup(site, filename)
+        backup = service.find_backup(peek_site(context), filename)
         if not yes:
             typer.confirm(
                 f"Replace the database and all files with those of {backup.created:%Y-%m-%d %H:%M:%S} UTC "
@@ -93,9 +95,7 @@ def stage_restore(
                 err=True,
             )
         with _progress_bar() as on_progress:
-            pending = service.stage_restore(
-                site, filename, f"{getpass.getuser()} (command line)", on_progress
-            )
+            pending = service.stage_restore(open_site(context), filename, _who(), on_progress)
         if as_json:
             print_json({"status": "pending_restart", "backup_filename": pending.backup_filename})
         else:
@@ -150,15 +150,22 @@ def delete_backup(
 ) -> None:
     """Delete a backup for good."""
     with errors_as_exit_codes(as_json=as_json):
-        site = open_site(context)
-        service.find_backup(site, filename)
+        service.find_backup(peek_site(context), filename)
         if not yes:
             typer.confirm(f"Delete {filename} for good?", abort=True, err=True)
-        service.delete_backup(site, filename)
+        service.delete_backup(open_site(context), filename)
         if as_json:
             print_json({"status": "deleted", "filename": filename})
         else:
             output.print(f"Deleted {filename}.")
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without an entry, as containers have it
+        user = f"user {os.getuid()}"
+    return f"{user} (command line)"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fastcms.backups.engine.manifest import FILES_PREFIX
 from fastcms.backups.engine.names import unsafe_reason
 from fastcms.content.models import RECORDS_TABLE_PREFIX
+from fastcms.errors import UnsafeArchiveError
 from fastcms.sqlite import sqlite3
 
 
@@ -21,6 +22,24 @@ class FileRow:
 def read_file_rows(snapshot: sqlite3.Connection) -> Iterator[FileRow]:
     for row in snapshot.execute("SELECT path, size_bytes, sha256 FROM files ORDER BY path"):
         yield FileRow(*row)
+
+
+def refuse_strange_paths(database: sqlite3.Connection) -> None:
+    """Refuse a database whose files would lie elsewhere than in data/files.
+
+    Raises: UnsafeArchiveError.
+    """
+    for row in read_file_rows(database):
+        if not is_upload_path(row.path):
+            raise UnsafeArchiveError(
+                f"database.db in the backup says that an uploaded file is at {row.path!r}.",
+                hint="Do not trust where this file came from; use another backup.",
+            )
+
+
+def is_upload_path(path: object) -> bool:
+    """Whether a path is what an upload gets: one portable name."""
+    return isinstance(path, str) and path != "" and "/" not in path and unsafe_name_reason(path) is None
 
 
 def read_file_bytes_total(snapshot: sqlite3.Connection) -> int:

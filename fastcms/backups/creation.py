@@ -2,13 +2,14 @@
 
 from contextlib import closing
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import fastcms
 from fastcms.backups import contents
 from fastcms.backups.engine.archive import ArchiveWriter, open_regular_file
 from fastcms.backups.engine.durability import publish, remove, require_free_space
 from fastcms.backups.engine.manifest import DATABASE_NAME, FILES_PREFIX, METADATA_NAME, BackupManifest
+from fastcms.backups.engine.names import collision_key
 from fastcms.backups.engine.paths import DataPaths, beside
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.engine.snapshot import open_snapshot, write_snapshot
@@ -31,18 +32,19 @@ def write_backup(
     On disk: final_path is complete and fsynced, or absent.
     Raises: NotEnoughSpaceError; SnapshotError; OSError.
     """
-    partial_path, snapshot_path = (
-        beside(final_path, PARTIAL_SUFFIX),
-        beside(final_path, f".db{PARTIAL_SUFFIX}"),
-    )
+    # Hidden names, which nobody's copying program uses for something of its own.
+    partial_path = final_path.with_name(f".{final_path.name}{PARTIAL_SUFFIX}")
+    snapshot_path = final_path.with_name(f".{final_path.name}.db{PARTIAL_SUFFIX}")
     by_hand = find_files_without_row(site)
+    by_hand_bytes = sum(_size(paths.files_dir / path) for path in by_hand)
     database_bytes = _size(paths.database) + _size(beside(paths.database, "-wal"))
     require_free_space(paths.backups_dir, 2 * database_bytes, "A backup")
     try:
         on_progress(Progress("copying the database", 0, database_bytes))
         write_snapshot(paths.database, snapshot_path, omit_rows_of=OMITTED_TABLES)
         with closing(open_snapshot(snapshot_path)) as snapshot, ArchiveWriter(partial_path) as archive:
-            total_bytes = snapshot_path.stat().st_size + contents.read_file_bytes_total(snapshot)
+            known_bytes = snapshot_path.stat().st_size + contents.read_file_bytes_total(snapshot)
+            total_bytes = known_bytes + by_hand_bytes
             require_free_space(paths.backups_dir, total_bytes, "A backup")
             writer = _BackupWriter(paths, archive, total_bytes, on_progress)
             writer.add_database(snapshot_path)
@@ -68,6 +70,7 @@ class _BackupWriter:
         self._on_progress = on_progress
         self._database_bytes = 0
         self._files_bytes = 0
+        self._names: dict[str, str] = {}
         self.problems: list[str] = []
 
     def add_database(self, snapshot_path: Path) -> None:
@@ -84,6 +87,9 @@ class _BackupWriter:
         """
         files_dir = self._paths.files_dir
         for row in contents.read_file_rows(snapshot):
+            if not contents.is_upload_path(row.path):
+                self.problems.append(f"{row.path!r} in the database is no place for an uploaded file")
+                continue
             # What is deleted meanwhile stays in the trash until the backup has ended; a deletion that fails
             # puts it back.
             stored = files_dir / row.path
@@ -96,11 +102,12 @@ class _BackupWriter:
     def add_files(self, by_hand: list[str]) -> None:
         """Add what the database does not know: files that somebody put there by hand."""
         for path in by_hand:
-            reason = contents.unsafe_name_reason(path)
+            reason = contents.unsafe_name_reason(path) or self._collision(path)
+            stored = self._paths.files_dir / path
             if reason is not None:
                 self.problems.append(f"files/{path!r} was left out: its name {reason}")
-            else:
-                self._add_file(path, [self._paths.files_dir / path])
+            elif self._add_file(path, [stored]) is None and stored.exists():
+                self.problems.append(f"files/{path} was left out: it cannot be read")
 
     def describe(self, snapshot: sqlite3.Connection, final_path: Path, created: datetime) -> BackupManifest:
         return BackupManifest(
@@ -114,10 +121,19 @@ class _BackupWriter:
             problems=self.problems,
         )
 
+    def _collision(self, path: str) -> str | None:
+        """Say which file another machine would take for this one: Note.txt and note.txt."""
+        parents = [str(parent) for parent in PurePosixPath(path).parents][:-1]
+        taken = [self._names.get(collision_key(name)) for name in (path, *parents)]
+        clash = next((name for name in taken if name is not None and name not in parents), None)
+        return None if clash is None else f"is the same as {clash!r} on other systems"
+
     def _add_file(self, path: str, places: list[Path]) -> str | None:
         source = open_regular_file(places)
         if source is None:
             return None
+        for name in (path, *(str(parent) for parent in PurePosixPath(path).parents)):
+            self._names.setdefault(collision_key(name), name)
         with source:
             added = self._archive.add_file(FILES_PREFIX + path, source, self._on_progress, self._progress())
         self._files_bytes += added.size_bytes

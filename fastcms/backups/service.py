@@ -3,14 +3,16 @@
 import re
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from fastcms.backups import contents
 from fastcms.backups.creation import OMITTED_TABLES, PARTIAL_SUFFIX, write_backup
-from fastcms.backups.engine import staging, swap
+from fastcms.backups.engine import live, staging, swap
 from fastcms.backups.engine.durability import (
     fsync_folder,
     is_full_disk,
@@ -25,13 +27,15 @@ from fastcms.backups.engine.pending import (
     read_receipts,
 )
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
-from fastcms.backups.engine.snapshot import open_snapshot
 from fastcms.backups.schemas import Backup, RestoreState, RestoreStatus
-from fastcms.database import known_revisions, utc_now
+from fastcms.content.schemas import RecordQuery
+from fastcms.content.service import list_collections, list_records
+from fastcms.database import Base, known_revisions, utc_now
 from fastcms.errors import (
     BackupBusyError,
     BackupError,
     BackupNotFoundError,
+    ConfigError,
     InvalidInputError,
     NotEnoughSpaceError,
     RestoreError,
@@ -75,12 +79,26 @@ def create_backup(site: Site, on_progress: OnProgress = ignore_progress) -> Back
     )
 
 
+def require_database(site: Site) -> None:
+    """Refuse to back up a site that opening would only now create: a cron job in the wrong folder.
+
+    Raises: ConfigError.
+    """
+    if not site.settings.database_path.exists():
+        raise ConfigError(
+            f"There is no FastCMS site in {site.settings.data_dir.absolute()}.",
+            hint="Run the command in the folder of your site, or set FASTCMS_DATA_DIR.",
+            code="site_not_found",
+        )
+
+
 def list_backups(site: Site) -> list[Backup]:
     """Every complete backup, newest first. Archives are not opened."""
     paths = data_paths(site)
     if not paths.backups_dir.exists():
         return []
-    found = (_describe(path) for path in paths.backups_dir.iterdir())
+    with _explained("Listing the backups"):
+        found = [_describe(path) for path in paths.backups_dir.iterdir()]
     return sorted((b for b in found if b is not None), key=lambda b: b.filename, reverse=True)
 
 
@@ -126,6 +144,7 @@ def stage_restore(
             Path(backup.path),
             requested_by=requested_by,
             known_revisions=known_revisions(),
+            check_contents=contents.refuse_strange_paths,
             omit_rows_of=OMITTED_TABLES,
             on_progress=on_progress,
         )
@@ -168,27 +187,32 @@ def is_restore_pending(site: Site) -> bool:
     return data_paths(site).marker.exists()
 
 
-def keep_foreign_wal_away(site: Site) -> None:
-    """Move a WAL aside that belongs to another app.db. Only at start, before app.db is opened by anyone."""
-    kept_path = swap.set_foreign_wal_aside(data_paths(site).database)
-    if kept_path is not None:
+def recover(site: Site, *, applies_staged: bool) -> None:
+    """Make app.db safe to open, and finish the pending restore, if there is one.
+
+    Only at start, before app.db is opened by anyone. Without applies_staged, a restore is only finished when
+    its swap was interrupted.
+    """
+    database_path = data_paths(site).database
+    for kept_path in live.adopt_database(database_path):
         get_logger().warning(
-            "app.db was replaced by hand beside the WAL of its predecessor; the WAL was moved aside.",
-            wal=str(kept_path),
+            "app.db was replaced by hand beside a journal of its predecessor; the journal was moved aside.",
+            journal=str(kept_path),
         )
+    _finish_pending_restore(site, applies_staged=applies_staged)
+    live.mark_as_live(database_path)  # a safety copy that was put back
+    if not database_path.exists():
+        live.create_database(database_path)
+    _remove_left_overs(site)
 
 
-def remove_left_overs(site: Site) -> None:
+def _remove_left_overs(site: Site) -> None:
     """Remove what a killed backup left unfinished, unless one is being made."""
     with suppress(BackupBusyError), _alone(data_paths(site), "removing left-overs"):
         pass
 
 
-def finish_pending_restore(site: Site, *, applies_staged: bool) -> None:
-    """Apply the pending restore, if there is one. Only at start, before app.db is opened by anyone.
-
-    Without applies_staged, a restore is only finished when its swap was interrupted.
-    """
+def _finish_pending_restore(site: Site, *, applies_staged: bool) -> None:
     paths = data_paths(site)
     try:
         pending = read_marker(paths)
@@ -199,18 +223,28 @@ def finish_pending_restore(site: Site, *, applies_staged: bool) -> None:
         return
     if pending is not None and pending.phase is Phase.STAGED and not applies_staged:
         return
-    receipt = swap.apply_pending_restore(paths, lambda: _bring_up(site))
+    try:
+        receipt = swap.apply_pending_restore(paths, lambda: _bring_up(site))
+    except OSError as error:
+        pending = read_marker(paths)
+        if pending is None or pending.phase is not Phase.STAGED:
+            raise
+        get_logger().error("The restore could not begin; it stays staged.", reason=str(error))
+        return
     if receipt is not None:
         log = get_logger().info if receipt.outcome == RestoreState.RESTORED else get_logger().error
         log(f"restore {receipt.outcome}", **asdict(receipt))
 
 
 def _bring_up(site: Site) -> None:
-    """Migrate the restored database and read it through the application's own code."""
+    """Migrate the restored database and read from every table through the application's own models."""
     try:
         site.database.migrate()
-        with closing(open_snapshot(site.settings.database_path)) as database:
-            contents.count_contents(database)
+        with site.database.read() as session:
+            for table in Base.metadata.sorted_tables:
+                session.execute(sa.select(table).limit(1)).all()
+            for collection in list_collections(session):
+                list_records(session, collection, RecordQuery(per_page=1))
     finally:
         site.database.close()
 
@@ -240,7 +274,7 @@ def _alone(paths: DataPaths, purpose: str) -> Iterator[None]:
     """Hold the lock of backups; what a killed holder left unfinished is removed first."""
     paths.backups_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(paths.backups_dir / ".lock").hold(purpose=purpose, timeout_seconds=0):
-        for left_over in paths.backups_dir.glob(f"backup_*{PARTIAL_SUFFIX}*"):
+        for left_over in paths.backups_dir.glob(f".backup_*{PARTIAL_SUFFIX}"):
             remove(left_over)
         yield
 

@@ -170,7 +170,8 @@ def find_files_without_row(site: Site) -> list[str]:
         return []
     # With the write lock in hand, files and rows agree: every upload has its row, every deletion is done.
     with site.database.write() as session:
-        return [path for path in candidates if (files_dir / path).is_file() and not _has_row(session, path)]
+        known = set(session.scalars(sa.select(MediaFile.path)))
+        return [path for path in candidates if path not in known and (files_dir / path).is_file()]
 
 
 def _has_row(session: Session, path: str) -> bool:
@@ -178,6 +179,9 @@ def _has_row(session: Session, path: str) -> bool:
 
 
 def file_path(settings: Settings, file: MediaFile) -> Path:
+    """Where the file's bytes are. A path that leads elsewhere cannot come from an upload."""
+    if file.path in {"", ".", ".."} or "/" in file.path:
+        raise NotFoundError(f"The file {file.id} has no place in data/files.", code="file_bytes_missing")
     return settings.files_dir / file.path
 
 

@@ -45,6 +45,7 @@ class IncomingFile:
         self._max_size_bytes = max_size_bytes
         self._hash = hashlib.sha256()
         with _full_disk_explained(files_dir):
+            files_dir.mkdir(mode=0o700, exist_ok=True)
             self._path, self._descriptor = _open_locked(files_dir)
 
     @property
@@ -73,17 +74,15 @@ class IncomingFile:
             os.fsync(self._descriptor)
 
     def keep(self, path: Path) -> None:
-        """Give the file its final name, durably.
+        """Give the file its final name, durably. Only for whoever holds the database's write lock.
 
         Raises: ConflictError when the name is taken; NotEnoughSpaceError.
         """
         with _full_disk_explained(self._files_dir):
+            if path.exists():  # a rename would replace it
+                raise ConflictError(f"There is already a file {path}.", hint="Upload it again.")
+            self._path.rename(path)
             try:
-                os.link(self._path, path)  # unlike a rename, never replaces a file
-            except FileExistsError:
-                raise ConflictError(f"There is already a file {path}.", hint="Upload it again.") from None
-            try:
-                self._path.unlink()
                 _fsync_folder(self._files_dir)
             except BaseException:
                 path.unlink()
@@ -125,13 +124,13 @@ def remove_stale_uploads(files_dir: Path) -> None:
     """Remove what a killed server left half-uploaded; what a running one writes is locked, and stays."""
     for path in files_dir.glob(f"{UPLOAD_PREFIX}*"):
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        except FileNotFoundError:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:  # gone meanwhile, or nothing that an upload makes
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
-        except BlockingIOError:
+        except (BlockingIOError, IsADirectoryError):
             continue
         finally:
             os.close(descriptor)
@@ -151,7 +150,7 @@ def take_from_trash(files_dir: Path, path: str) -> None:
 
 def list_trash(files_dir: Path) -> list[str]:
     trash = files_dir / TRASH_NAME
-    return [path.name for path in trash.iterdir()] if trash.is_dir() else []
+    return [path.name for path in trash.iterdir() if path.is_file()] if trash.is_dir() else []
 
 
 def remove_from_trash(files_dir: Path, path: str) -> None:
@@ -160,7 +159,11 @@ def remove_from_trash(files_dir: Path, path: str) -> None:
 
 def list_files_on_disk(files_dir: Path) -> Iterator[str]:
     """Every regular file below data/files, relative, but for unfinished uploads and deleted files."""
-    for folder, folders, names in os.walk(files_dir):
+
+    def fail(error: OSError) -> None:
+        raise error  # os.walk would pass over a folder that cannot be read
+
+    for folder, folders, names in os.walk(files_dir, onerror=fail):
         relative = Path(folder).relative_to(files_dir)
         if relative == Path():
             folders[:] = [name for name in folders if name != TRASH_NAME]

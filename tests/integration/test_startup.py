@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from fastcms.backups import service
-from fastcms.backups.engine.pending import Phase, advance, read_marker
+from fastcms.backups.engine.pending import Phase, advance, read_marker, write_marker
+from fastcms.backups.engine.staging import _fingerprint
 from fastcms.backups.schemas import RestoreState
 from fastcms.config import Settings
 from fastcms.errors import SchemaTooNewError
@@ -75,14 +78,26 @@ def test_a_marker_that_is_not_ours_is_moved_aside_and_the_site_is_served(stopped
     assert marker.with_name(".restore_pending.unreadable").read_text() == "restore, please"
 
 
+def change_staged_database(site: Site, change: Callable[[sqlite3.Connection], object]) -> None:
+    """Change it as if it had been staged so."""
+    paths = service.data_paths(site)
+    with closing(sqlite3.connect(paths.staged_database, isolation_level=None)) as staged:
+        change(staged)
+    pending = read_marker(paths)
+    assert pending is not None
+    write_marker(paths, replace(pending, staged_database=_fingerprint(paths.staged_database)))
+
+
 def test_an_older_schema_in_a_backup_is_migrated_forward(stopped: Site) -> None:
     """There is one revision so far, so the older one is a database before the first: without tables."""
-    paths = service.data_paths(stopped)
-    stage(stopped)
-    with closing(sqlite3.connect(paths.staged_database, isolation_level=None)) as staged:
+
+    def drop_all(staged: sqlite3.Connection) -> None:
         staged.execute("PRAGMA foreign_keys=OFF")
         for (name,) in staged.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             staged.execute(f'DROP TABLE "{name}"')
+
+    stage(stopped)
+    change_staged_database(stopped, drop_all)
     with serve_site(stopped):
         assert state(stopped) is RestoreState.RESTORED
         with stopped.database.read() as session:
@@ -98,9 +113,9 @@ def test_a_database_of_a_newer_version_is_not_served(stopped: Site) -> None:
 
 def test_a_restored_database_of_a_newer_version_is_rolled_back(stopped: Site) -> None:
     stage(stopped)
-    staged_path = service.data_paths(stopped).staged_database
-    with closing(sqlite3.connect(staged_path)) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    change_staged_database(
+        stopped, lambda staged: staged.execute("UPDATE alembic_version SET version_num = '9999'")
+    )
     with serve_site(stopped):
         status = service.restore_status(stopped)
         assert status.state is RestoreState.ROLLED_BACK

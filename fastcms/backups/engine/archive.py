@@ -1,5 +1,6 @@
 """Write an archive, and read one that may come from a stranger."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -72,15 +73,11 @@ class ArchiveWriter:
 
     def add_folder(self, name: str) -> None:
         """Add an empty folder; its name ends with a slash."""
-        info = zipfile.ZipInfo(name, datetime.now(UTC).timetuple()[:6])
-        info.external_attr = (stat.S_IFDIR | 0o755) << 16
-        self._zip.writestr(info, b"")
+        self._zip.writestr(_new_entry(name, datetime.now(UTC), stat.S_IFDIR | 0o755), b"")
 
     def add_text(self, name: str, content: bytes) -> None:
         """Add a small entry from memory."""
-        self._zip.writestr(
-            _new_entry(name, datetime.now(UTC), 0o644), content, zipfile.ZIP_DEFLATED, _FASTEST
-        )
+        self._zip.writestr(_new_entry(name, datetime.now(UTC)), content, zipfile.ZIP_DEFLATED, _FASTEST)
         self._checksums.append((name, hashlib.sha256(content).hexdigest()))
 
     def add_file(
@@ -88,7 +85,7 @@ class ArchiveWriter:
     ) -> AddedEntry:
         """Add an open regular file; progress says where the count of bytes stands before it."""
         status = os.fstat(source.fileno())
-        info = _new_entry(name, datetime.fromtimestamp(status.st_mtime, UTC), 0o644)
+        info = _new_entry(name, _from_timestamp(status.st_mtime))
         info.file_size = status.st_size  # known beforehand, so that zipfile can choose ZIP64
         sample = source.read(_SAMPLE_BYTES)
         if len(zlib.compress(sample, _FASTEST)) < len(sample) * _WORTHWHILE_RATIO:
@@ -153,6 +150,11 @@ def open_archive(path: Path) -> Iterator[CheckedArchive]:
         raise CorruptArchiveError(
             f"{path.name} is damaged, or no ZIP archive: {error}.", hint="Use another backup."
         ) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # zipfile went where a damaged offset sent it.
+        raise CorruptArchiveError(f"{path.name} is damaged.", hint="Use another backup.") from error
 
 
 def extract_archive(archive: CheckedArchive, target_dir: Path, on_progress: OnProgress) -> None:
@@ -189,10 +191,15 @@ def _copy_durably(source: IO[bytes], target: Path) -> str:
     return digest.hexdigest()
 
 
-def _new_entry(name: str, modified: datetime, mode: int) -> zipfile.ZipInfo:
+def _new_entry(name: str, modified: datetime, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, min(max(modified, _EARLIEST), _LATEST).timetuple()[:6])
-    info.external_attr = (stat.S_IFREG | mode) << 16
+    info.external_attr = mode << 16
     return info
+
+
+def _from_timestamp(seconds: float) -> datetime:
+    """A file's time may be anything: what a ZIP cannot hold is brought into its range."""
+    return datetime.fromtimestamp(min(max(seconds, _EARLIEST.timestamp()), _LATEST.timestamp()), UTC)
 
 
 def _check_entries(zip_file: zipfile.ZipFile) -> None:

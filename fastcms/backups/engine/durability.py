@@ -40,9 +40,11 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def append_durably(path: Path, line: bytes) -> None:
-    """Add a line to a file."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as file:
-        file.write(line)
+    """Add a line to a file, also after one that a power cut left unfinished."""
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0) as file:
+        size_bytes = file.seek(0, os.SEEK_END)
+        is_unfinished = size_bytes > 0 and os.pread(file.fileno(), 1, size_bytes - 1) != b"\n"
+        file.write(b"\n" + line if is_unfinished else line)
         file.flush()
         os.fsync(file.fileno())
     fsync_folder(path.parent)

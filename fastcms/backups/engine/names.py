@@ -26,6 +26,8 @@ def unsafe_reason(name: str) -> str | None:
         "is too long": len(name.encode(errors="surrogatepass")) > _LONGEST_NAME_BYTES
         or any(len(part.encode(errors="surrogatepass")) > _LONGEST_PART_BYTES for part in parts),
         "is not valid Unicode": any(0xD800 <= ord(c) <= 0xDFFF for c in name),  # noqa: PLR2004 - surrogates
+        # Where FastCMS keeps unfinished uploads and deleted files.
+        "is hidden": name.startswith(f"{FILES_PREFIX}."),
         "is not part of a backup": name not in {DATABASE_NAME, METADATA_NAME, CHECKSUMS_NAME}
         and not name.startswith(FILES_PREFIX),
     }

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class PendingRestore:
     backup_filename: str
     requested_by: str
     requested: str
+    staged_database: str
     phase: Phase = Phase.STAGED
     had_database: bool = True
     had_files: bool = True
@@ -52,10 +54,11 @@ def read_marker(paths: DataPaths) -> PendingRestore | None:
     """The pending restore, or None. Raises: RestoreError when the marker is not one of ours."""
     try:
         values = json.loads(paths.marker.read_bytes())
+        datetime.fromisoformat(values["requested"])
         return PendingRestore(**(values | {"phase": Phase(values["phase"])}))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, IsADirectoryError) as error:
         raise RestoreError(
             f"{paths.marker} cannot be read: {error}.",
             hint="FastCMS writes this file whole; remove it if you made it yourself.",

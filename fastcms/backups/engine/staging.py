@@ -14,11 +14,12 @@ from fastcms.backups.engine.durability import (
     require_free_space,
     write_durably,
 )
+from fastcms.backups.engine.live import mark_as_live
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.pending import PendingRestore, Phase, read_marker, remove_marker, write_marker
 from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
-from fastcms.backups.engine.verify import prepare_database
-from fastcms.errors import NoPendingRestoreError, RestorePendingError
+from fastcms.backups.engine.verify import CheckContents, prepare_database
+from fastcms.errors import NoPendingRestoreError, RestoreError, RestorePendingError
 
 _ID_NAME = "restore.json"
 
@@ -29,11 +30,13 @@ def stage_restore(
     *,
     requested_by: str,
     known_revisions: Collection[str],
+    check_contents: CheckContents,
     omit_rows_of: Sequence[str] = (),
     on_progress: OnProgress = ignore_progress,
 ) -> PendingRestore:
     """Extract and check an archive, then leave the marker that the next start looks for.
 
+    check_contents gets the extracted database and raises an ArchiveError for rows that must not be served.
     On disk: everything is durable before it returns; after an error, neither a staging folder nor a marker.
     Raises: RestorePendingError; NotEnoughSpaceError; the subclasses of ArchiveError.
     """
@@ -43,6 +46,7 @@ def stage_restore(
             f"A restore of {pending.backup_filename} is already staged.",
             hint="Restart the server to complete it, or cancel it first.",
         )
+    _require_one_disk(paths)
     discard_staging(paths)
     try:
         with open_archive(archive_path) as archive:
@@ -53,21 +57,41 @@ def stage_restore(
             extract_archive(archive, paths.staging_dir, on_progress)
             total_bytes = archive.total_bytes
         on_progress(Progress("checking the database", total_bytes, total_bytes))
-        prepare_database(paths.staged_database, known_revisions=known_revisions, omit_rows_of=omit_rows_of)
+        prepare_database(
+            paths.staged_database,
+            known_revisions=known_revisions,
+            check_contents=check_contents,
+            omit_rows_of=omit_rows_of,
+        )
+        # From here on it is a live database: the first start of the restored site writes no journal.
+        mark_as_live(paths.staged_database)
         paths.staged_files_dir.mkdir(mode=0o700, exist_ok=True)
         fsync_file(paths.staged_database)
         _fsync_folders(paths.staging_dir)
+        pending = PendingRestore(
+            restore_id=restore_id,
+            backup_filename=archive_path.name,
+            requested_by=requested_by,
+            requested=datetime.now(UTC).isoformat(timespec="seconds"),
+            staged_database=_fingerprint(paths.staged_database),
+        )
+        write_marker(paths, pending)
     except BaseException:
+        remove(paths.marker)
         discard_staging(paths)
         raise
-    pending = PendingRestore(
-        restore_id=restore_id,
-        backup_filename=archive_path.name,
-        requested_by=requested_by,
-        requested=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    write_marker(paths, pending)
     return pending
+
+
+def _require_one_disk(paths: DataPaths) -> None:
+    """Refuse at once what could only be rolled back at start: a rename does not cross file systems."""
+    for folder in (paths.data_dir, paths.files_dir):
+        if folder.exists() and folder.stat().st_dev != paths.backups_dir.stat().st_dev:
+            raise RestoreError(
+                f"{paths.backups_dir} and {folder} are on different file systems: nothing can be swapped in.",
+                hint="Put them on one file system, or restore by hand: see docs/disaster-recovery.md.",
+                code="restore_across_disks",
+            )
 
 
 def cancel_restore(paths: DataPaths) -> PendingRestore:
@@ -86,8 +110,9 @@ def cancel_restore(paths: DataPaths) -> PendingRestore:
 
 
 def is_staged(paths: DataPaths, pending: PendingRestore) -> bool:
-    """Whether the staging folder is the one that this pending restore prepared."""
-    return staged_restore_id(paths) == pending.restore_id
+    """Whether the staging folder still holds the database that this pending restore checked."""
+    is_ours = staged_restore_id(paths) == pending.restore_id and paths.staged_database.exists()
+    return is_ours and _fingerprint(paths.staged_database) == pending.staged_database
 
 
 def staged_restore_id(paths: DataPaths) -> str | None:
@@ -111,6 +136,12 @@ def discard_staging(paths: DataPaths) -> None:
         remove(paths.discarded_staging_dir)
         paths.staging_dir.rename(paths.discarded_staging_dir)
     remove(paths.discarded_staging_dir)
+
+
+def _fingerprint(path: Path) -> str:
+    """What changes when somebody writes into a file, or puts another one in its place."""
+    status = path.stat()
+    return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 def _fsync_folders(top_dir: Path) -> None:

@@ -7,11 +7,12 @@ says `swapping`, backward once it says `rolling_back`. There is no moment withou
 
 import shutil
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fastcms.backups.engine.durability import fsync_file, fsync_folder, remove
+from fastcms.backups.engine.live import is_live, mark_as_copy
 from fastcms.backups.engine.paths import DataPaths, beside
 from fastcms.backups.engine.pending import (
     PendingRestore,
@@ -26,26 +27,7 @@ from fastcms.backups.engine.staging import discard_staging, is_staged, remove_st
 from fastcms.errors import FastCMSError, RolledBackError
 from fastcms.sqlite import sqlite3
 
-_MAGIC = b"SQLite format 3\x00"
-_WAL_MODE = b"\x02\x02"
-_MODE_OFFSET = 18
 _EARLIER = ".earlier"
-
-
-def set_foreign_wal_aside(database_path: Path) -> Path | None:
-    """Move a WAL away that belongs to another database; return where it is now.
-
-    FastCMS's live database is always in WAL mode, and the one in an archive never is. So a database in
-    rollback mode beside a WAL was put there by hand, and SQLite would replay the old WAL into it unasked.
-    """
-    wal_path = beside(database_path, "-wal")
-    if not wal_path.exists() or _is_in_wal_mode(database_path):
-        return None
-    kept_path = beside(wal_path, f".foreign-{datetime.now(UTC):%Y%m%d_%H%M%S}")
-    wal_path.replace(kept_path)
-    remove(beside(database_path, "-shm"))
-    fsync_folder(database_path.parent)
-    return kept_path
 
 
 def apply_pending_restore(paths: DataPaths, bring_up: Callable[[], None]) -> RestoreReceipt | None:
@@ -81,7 +63,7 @@ def apply_pending_restore(paths: DataPaths, bring_up: Callable[[], None]) -> Res
 def _begin(paths: DataPaths, pending: PendingRestore) -> PendingRestore:
     if pending.phase is Phase.SWAPPING:
         return pending
-    if not is_staged(paths, pending) or not paths.staged_database.exists():
+    if not is_staged(paths, pending):
         raise RolledBackError(
             f"{paths.staging_dir} no longer holds what was staged.", hint="Stage the restore again."
         )
@@ -111,11 +93,11 @@ def _swap(paths: DataPaths) -> None:
 
 def _keep_database(paths: DataPaths) -> None:
     """Make the safety copy of the live database: a second name for it, so that app.db never goes away."""
+    safety, wal_path = paths.safety_database, beside(paths.database, "-wal")
     if not paths.database.exists():
         return
-    safety, wal_path = paths.safety_database, beside(paths.database, "-wal")
-    _checkpoint(paths.database)
     if not (safety.exists() and safety.samefile(paths.database)):
+        _write_wal_back(paths.database)
         _set_aside(safety)
         _set_aside(beside(safety, "-wal"))
         try:
@@ -125,24 +107,25 @@ def _keep_database(paths: DataPaths) -> None:
             shutil.copyfile(paths.database, partial_path)
             fsync_file(partial_path)
             partial_path.replace(safety)
-    if wal_path.exists():  # too damaged to be checkpointed: the three files move together
+    if wal_path.exists():  # too damaged to be written back: the three files move together
         wal_path.replace(beside(safety, "-wal"))
     remove(beside(paths.database, "-shm"))
     fsync_folder(paths.data_dir)
 
 
-def _checkpoint(database_path: Path) -> None:
+def _write_wal_back(database_path: Path) -> None:
     """Write the WAL into its database, so that the safety copy is one file that stands alone.
 
     What has no sound header is not opened: SQLite would recognise nothing in the WAL, and delete it.
     """
-    if not _is_in_wal_mode(database_path):
+    if not is_live(database_path):
         return
     try:
         with closing(sqlite3.connect(database_path, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error:
         return  # the caller moves database and WAL together
+    mark_as_copy(database_path)
 
 
 def _put_back_files(paths: DataPaths, pending: PendingRestore) -> None:
@@ -194,8 +177,9 @@ def _finish(paths: DataPaths, pending: PendingRestore) -> RestoreReceipt:
     )
     add_receipt(paths, receipt)
     remove_marker(paths)
-    discard_staging(paths)
-    _remove_earlier_safety_copies(paths)
+    with suppress(OSError):  # the next start removes what stays
+        discard_staging(paths)
+        _remove_earlier_safety_copies(paths)
     return receipt
 
 
@@ -213,16 +197,6 @@ def _set_aside(path: Path) -> None:
     if path.exists():
         remove(beside(path, _EARLIER))
         path.rename(beside(path, _EARLIER))
-
-
-def _is_in_wal_mode(database_path: Path) -> bool:
-    """Read the header. Only before the first connection: closing the file would drop SQLite's locks."""
-    try:
-        with database_path.open("rb") as file:
-            header = file.read(_MODE_OFFSET + len(_WAL_MODE))
-    except FileNotFoundError:
-        return False
-    return header.startswith(_MAGIC) and header.endswith(_WAL_MODE)
 
 
 def _explain(error: Exception) -> str:

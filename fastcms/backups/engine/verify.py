@@ -1,6 +1,6 @@
 """Decide whether a database that came out of an archive may be served."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +11,16 @@ from fastcms.sqlite import sqlite3
 _MAGIC = b"SQLite format 3\x00"
 
 
-def prepare_database(path: Path, *, known_revisions: Collection[str], omit_rows_of: Sequence[str]) -> None:
+CheckContents = Callable[[sqlite3.Connection], None]
+
+
+def prepare_database(
+    path: Path,
+    *,
+    known_revisions: Collection[str],
+    check_contents: CheckContents,
+    omit_rows_of: Sequence[str],
+) -> None:
     """Check an extracted database whole, and delete the rows that must not come back.
 
     On disk: one file in rollback-journal mode, without side files.
@@ -27,10 +36,11 @@ def prepare_database(path: Path, *, known_revisions: Collection[str], omit_rows_
             _check_schema(connection)
             _check_revision(connection, known_revisions)
             _check_integrity(connection)
+            check_contents(connection)
             omit_rows(connection, omit_rows_of)
             # An archive made by hand may hold a WAL-mode database, which could not be told from a live one.
             connection.execute("PRAGMA journal_mode=DELETE")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:  # ValueError: text that is no UTF-8
         raise CorruptArchiveError(
             f"database.db in the backup is damaged: {error}.", hint="Use another backup."
         ) from error

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -95,7 +96,7 @@ def test_a_full_disk_is_refused_beforehand_with_the_numbers(site: Site, small_di
 
 
 def test_what_a_killed_backup_left_is_never_listed_and_removed_by_the_next(site: Site) -> None:
-    left_over = site.settings.backups_dir / "backup_20250115_100000.zip.partial"
+    left_over = site.settings.backups_dir / ".backup_20250115_100000.zip.partial"
     left_over.write_bytes(b"half of an archive")
     assert service.list_backups(site) == []
     service.create_backup(site)
@@ -237,3 +238,35 @@ def test_staging_waits_for_nobody_and_says_who_is_busy(site: Site) -> None:
         pytest.raises(BackupBusyError, match="creating a backup"),
     ):
         service.stage_restore(site, backup.filename, "me")
+
+
+def test_files_that_another_system_takes_for_one_are_not_both_backed_up(site: Site) -> None:
+    files_dir = site.settings.files_dir
+    (files_dir / "Note.txt").write_text("one")
+    (files_dir / "note.txt").write_text("two")
+    (files_dir / "NOTE.TXT").mkdir()
+    (files_dir / "NOTE.TXT/deep.txt").write_text("three")
+    backup = service.create_backup(site)
+    assert len(backup.problems) == 2
+    assert "is the same as" in backup.problems[0]
+    service.stage_restore(site, backup.filename, "me")
+
+
+def test_a_name_that_is_no_utf_8_is_reported_and_stops_nothing(site: Site) -> None:
+    Path(os.fsdecode(os.fsencode(site.settings.files_dir) + b"/bad\xff.txt")).write_text("x")
+    [problem] = service.create_backup(site).problems
+    assert problem == r"files/'bad\udcff.txt' was left out: its name is not valid Unicode"
+
+
+def test_the_bytes_of_files_put_there_by_hand_are_part_of_the_space_check(site: Site) -> None:
+    with (site.settings.files_dir / "sparse.bin").open("wb") as file:
+        file.truncate(2**42)  # 4 TB on no disk
+    with pytest.raises(NotEnoughSpaceError, match=r"needs 4,194,3\d\d\.\d MB"):
+        service.create_backup(site)
+
+
+def test_a_removed_folder_of_backups_stops_neither_deletions_nor_the_next_backup(site: Site) -> None:
+    file = media.add_file(site, io.BytesIO(b"x"), "x.txt")
+    shutil.rmtree(site.settings.backups_dir)
+    media.delete_file(site, file.id)
+    assert service.create_backup(site).problems == ()

@@ -38,6 +38,8 @@ def test_names_of_a_backup_are_accepted(name: str) -> None:
         ("files/\udc80", "is not valid Unicode"),
         ("app.db-wal", "is not part of a backup"),
         ("database.db-wal", "is not part of a backup"),
+        ("files/.trash/x", "is hidden"),
+        ("files/.upload-x", "is hidden"),
     ],
 )
 def test_dangerous_names_are_refused_with_their_reason(name: str, reason: str) -> None:

@@ -5,23 +5,31 @@ from pathlib import Path
 
 import pytest
 
+from fastcms.backups.engine.live import is_live
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.pending import PendingRestore, read_marker
-from fastcms.backups.engine.staging import cancel_restore, remove_stale_staging, stage_restore
+from fastcms.backups.engine.staging import cancel_restore, is_staged, remove_stale_staging, stage_restore
 from fastcms.errors import (
     ArchiveError,
     CorruptArchiveError,
     NoPendingRestoreError,
+    RestoreError,
     RestorePendingError,
     UnsafeArchiveError,
     UnsupportedVersionError,
 )
+from fastcms.sqlite import sqlite3
 from tests.unit.backups.engine.conftest import REVISIONS, execute, make_archive, posts
 
 
 def stage(paths: DataPaths, archive_path: Path) -> PendingRestore:
     return stage_restore(
-        paths, archive_path, requested_by="me", known_revisions=REVISIONS, omit_rows_of=["sessions"]
+        paths,
+        archive_path,
+        requested_by="me",
+        known_revisions=REVISIONS,
+        check_contents=lambda _database: None,
+        omit_rows_of=["sessions"],
     )
 
 
@@ -29,6 +37,7 @@ def test_staging_leaves_a_checked_tree_and_a_marker_and_the_site_alone(
     paths: DataPaths, archive_path: Path
 ) -> None:
     pending = stage(paths, archive_path)
+    assert is_live(paths.staged_database)
     assert posts(paths.staged_database) == ["new"]
     assert execute(paths.staged_database, "SELECT * FROM sessions") == []
     assert (paths.staged_files_dir / "deep/日本語.txt").read_text() == "名前"
@@ -109,3 +118,40 @@ def test_what_somebody_unzipped_by_hand_stays_and_a_killed_staging_goes(
     paths.marker.unlink()  # as if killed just before the marker
     remove_stale_staging(paths)
     assert not paths.staging_dir.exists()
+
+
+def test_rows_that_the_caller_refuses_leave_nothing_staged(paths: DataPaths, archive_path: Path) -> None:
+    def refuse(_database: sqlite3.Connection) -> None:
+        raise UnsafeArchiveError("a strange row")
+
+    with pytest.raises(UnsafeArchiveError, match="a strange row"):
+        stage_restore(
+            paths, archive_path, requested_by="me", known_revisions=REVISIONS, check_contents=refuse
+        )
+    assert not paths.staging_dir.exists()
+    assert not paths.marker.exists()
+
+
+def test_text_that_is_no_utf_8_is_a_damaged_backup(paths: DataPaths) -> None:
+    path = archive_with_database(paths, "UPDATE alembic_version SET version_num = CAST(X'ff' AS TEXT)")
+    with pytest.raises(CorruptArchiveError):
+        stage(paths, path)
+
+
+def test_folders_on_two_file_systems_are_refused_before_anything_is_staged(
+    paths: DataPaths, archive_path: Path, small_disk: Path
+) -> None:
+    shutil.rmtree(paths.files_dir)
+    paths.files_dir.symlink_to(small_disk)
+    with pytest.raises(RestoreError, match="different file systems"):
+        stage(paths, archive_path)
+    assert not paths.staging_dir.exists()
+
+
+def test_another_backup_unzipped_over_the_staged_one_is_noticed(paths: DataPaths, archive_path: Path) -> None:
+    pending = stage(paths, archive_path)
+    assert is_staged(paths, pending)
+    copy = paths.staged_database.read_bytes()
+    paths.staged_database.unlink()
+    paths.staged_database.write_bytes(copy)
+    assert not is_staged(paths, pending)

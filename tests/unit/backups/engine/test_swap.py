@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from fastcms.backups.engine.live import is_live
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.pending import read_marker, read_receipts
-from fastcms.backups.engine.swap import apply_pending_restore, set_foreign_wal_aside
+from fastcms.backups.engine.swap import apply_pending_restore
 from fastcms.sqlite import sqlite3
-from tests.unit.backups.engine.conftest import execute, posts
+from tests.unit.backups.engine.conftest import posts
 from tests.unit.backups.engine.test_staging import stage
 
 
@@ -165,24 +166,19 @@ def test_a_process_that_dies_while_the_restored_site_opens_is_continued_by_the_n
     assert state_of(paths) == "new"
 
 
-def test_a_wal_of_another_database_is_moved_aside(paths: DataPaths, tmp_path: Path) -> None:
-    connection = sqlite3.connect(paths.database, isolation_level=None)
-    connection.execute("INSERT INTO posts VALUES ('after the backup')")
-    killed = DataPaths(Path(shutil.copytree(paths.data_dir, tmp_path / "killed")))
-    connection.close()
-    execute(paths.database, f"VACUUM INTO '{tmp_path}/database.db'")
-    execute(tmp_path / "database.db", "DELETE FROM posts", "INSERT INTO posts VALUES ('by hand')")
-    shutil.copy(tmp_path / "database.db", killed.database)  # the documented by-hand recovery
-    kept_path = set_foreign_wal_aside(killed.database)
-    assert kept_path is not None
-    assert kept_path.stat().st_size > 0
-    assert posts(killed.database) == ["by hand"]
+def test_the_safety_copy_stands_alone_and_cannot_be_mistaken_for_a_live_database(
+    paths: DataPaths, archive_path: Path
+) -> None:
+    stage(paths, archive_path)
+    apply_pending_restore(paths, do_nothing)
+    assert paths.safety_database.read_bytes()[18:20] == b"\x01\x01"
+    assert is_live(paths.database)
 
 
-def test_the_wal_of_a_killed_server_is_left_for_sqlite_to_recover(paths: DataPaths, tmp_path: Path) -> None:
-    connection = sqlite3.connect(paths.database, isolation_level=None)
-    connection.execute("INSERT INTO posts VALUES ('committed')")
-    killed = DataPaths(Path(shutil.copytree(paths.data_dir, tmp_path / "killed")))
-    connection.close()
-    assert set_foreign_wal_aside(killed.database) is None
-    assert posts(killed.database) == ["committed", "old"]
+def test_a_receipt_after_a_line_that_a_power_cut_left_unfinished_is_not_lost(
+    paths: DataPaths, archive_path: Path
+) -> None:
+    paths.receipts.write_text('{"restore_id": "ab')
+    stage(paths, archive_path)
+    receipt = apply_pending_restore(paths, do_nothing)
+    assert list(read_receipts(paths.receipts)) == [receipt]
