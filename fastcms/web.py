@@ -60,8 +60,8 @@ def get_site(request: Request) -> Site:
     return site
 
 
-# Transactions are opened inside endpoints, never by a dependency: FastAPI runs each dependency as a job of its
-# own in the thread pool, and with every thread waiting for the write lock, its holder would never get one.
+# Transactions are opened inside endpoints, never by a dependency: FastAPI runs each dependency as a job
+# of its own in the thread pool. With all threads waiting for the write lock, its holder would get none.
 CurrentSite = Annotated[Site, Depends(get_site)]
 
 

@@ -87,7 +87,7 @@ def test_a_setting_that_does_not_fit_is_named(tmp_path: Path, line: str) -> None
     (tmp_path / ".env").write_text(f"{line}\n")
     code, _output, errors = fastcms(tmp_path, "token", "list")
     assert code == 2
-    assert line.split("=")[0] in errors
+    assert line.partition("=")[0] in errors
     assert "Traceback" not in errors
 
 
