@@ -3,17 +3,18 @@
 import hashlib
 import hmac
 import secrets
-from datetime import timedelta
-from functools import cache
+from datetime import datetime, timedelta
+from typing import NoReturn
 
 import sqlalchemy as sa
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from fastcms.accounts.models import Account, ApiToken, LoginFailure, LoginSession
+from fastcms.accounts.models import Account, ApiToken, LoginSession
+from fastcms.accounts.passwords import hash_password, is_password_right
 from fastcms.accounts.schemas import ROLE_SCOPES, Caller, NewAccount, Role, Scope
+from fastcms.accounts.throttle import account_key, count_attempt, forget_failures, undo_attempt
 from fastcms.database import Database, utc_now
 from fastcms.errors import (
     ConflictError,
@@ -21,18 +22,11 @@ from fastcms.errors import (
     NotAuthenticatedError,
     NotFoundError,
     PermissionDeniedError,
-    TooManyAttemptsError,
 )
 from fastcms.site import Site
 
-_FREE_ATTEMPTS = 5
-_LONGEST_WAIT_SECONDS = 15 * 60
-# Failures older than this are forgotten.
-_FAILURE_MEMORY = timedelta(hours=24)
 # Writing a row at every request would make every reader a writer.
 _LAST_USED_PRECISION = timedelta(minutes=1)
-
-_hasher = PasswordHasher()
 
 
 def create_account(session: Session, email: str, password: str, role: Role = Role.ADMIN) -> Account:
@@ -47,7 +41,7 @@ def create_account(session: Session, email: str, password: str, role: Role = Rol
             hint="`fastcms admin password EMAIL` sets a new password.",
             code="account_exists",
         )
-    account = Account(email=new.email, password_hash=_hasher.hash(password), role=role)
+    account = Account(email=new.email, password_hash=hash_password(password), role=role)
     session.add(account)
     session.flush()
     return account
@@ -82,7 +76,7 @@ def has_admin(session: Session) -> bool:
 
 
 def set_password(session: Session, email: str, password: str) -> None:
-    """Set a new password and end the account's sessions.
+    """Set a new password, end the account's sessions and forget its wrong passwords.
 
     Raises: NotFoundError; InvalidInputError for a short password.
     """
@@ -90,8 +84,9 @@ def set_password(session: Session, email: str, password: str) -> None:
     if account is None:
         raise NotFoundError(f"There is no account for {email}.", code="account_not_found")
     _validate(account.email, password, Role(account.role))
-    account.password_hash = _hasher.hash(password)
+    account.password_hash = hash_password(password)
     session.execute(sa.delete(LoginSession).where(LoginSession.account_id == account.id))
+    forget_failures(session, account_key(account.email))
 
 
 def log_in(site: Site, email: str, password: str, address: str) -> tuple[str, LoginSession]:
@@ -100,17 +95,11 @@ def log_in(site: Site, email: str, password: str, address: str) -> tuple[str, Lo
     Raises: NotAuthenticatedError; TooManyAttemptsError after repeated wrong passwords for this account or
     from this address.
     """
-    keys = [f"account:{email.lower()}", f"address:{address}"]
-    _refuse_if_too_many(site.database, keys)
+    attempt = count_attempt(site.database, account_key(email), address)
     with site.database.read() as session:
         account = find_account(session, email)
-    if not _is_password_right(account, password) or account is None:
-        _count_failure(site.database, keys)
-        raise NotAuthenticatedError(
-            "The email address or the password is wrong.",
-            hint="`fastcms admin password EMAIL` on the server sets a new password.",
-            code="wrong_credentials",
-        )
+    if not is_password_right(account.password_hash if account else None, password) or account is None:
+        _refuse_credentials()
     token = _new_token()
     now = utc_now()
     login = LoginSession(
@@ -121,7 +110,12 @@ def log_in(site: Site, email: str, password: str, address: str) -> tuple[str, Lo
         last_used=now,
     )
     with site.database.write() as session:
-        session.execute(sa.delete(LoginFailure).where(LoginFailure.key.in_(keys)))
+        # Meanwhile the account may have been deleted, or got another password.
+        if (current := session.get(Account, account.id)) is None or (
+            current.password_hash != account.password_hash
+        ):
+            _refuse_credentials()
+        undo_attempt(session, attempt)
         session.execute(sa.delete(LoginSession).where(LoginSession.expires < now))
         session.add(login)
     return token, login
@@ -134,7 +128,7 @@ def log_out(session: Session, token: str) -> None:
 def authenticate(database: Database, token: str) -> Caller:
     """Find out who holds a token.
 
-    Raises: NotAuthenticatedError when it is unknown or has expired.
+    Raises: NotAuthenticatedError when it is unknown, revoked or has expired.
     """
     token_hash = _hash_token(token)
     now = utc_now()
@@ -151,15 +145,31 @@ def authenticate(database: Database, token: str) -> Caller:
             if holder is not None:
                 caller = Caller("token", holder.name, frozenset(Scope(s) for s in holder.scopes.split()))
     if holder is None or (holder.expires is not None and holder.expires <= now):
-        raise NotAuthenticatedError(
-            "The token is unknown or has expired.",
-            hint="Log in again, or create a new token.",
-            code="token_invalid",
-        )
+        _refuse_token()
     if holder.last_used is None or now - holder.last_used > _LAST_USED_PRECISION:
-        with database.write() as session:
-            session.merge(holder).last_used = now
+        _note_use(database, type(holder), token_hash, now)
     return caller
+
+
+def _note_use(
+    database: Database, table: type[LoginSession | ApiToken], token_hash: str, now: datetime
+) -> None:
+    """Record a token's use, unless somebody else is writing: reading must not wait for the write lock."""
+    with database.read() as session:
+        connection = session.connection()
+        timeout = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+        try:
+            noted = connection.execute(
+                sa.update(table).where(table.token_hash == token_hash).values(last_used=now)
+            )
+        except OperationalError:
+            return
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout}")
+        session.commit()
+    if noted.rowcount == 0:  # revoked since it was read
+        _refuse_token()
 
 
 def create_token(
@@ -216,15 +226,15 @@ def set_up_first_admin(site: Site, code: str, email: str, password: str, address
     Raises: PermissionDeniedError for a wrong code or when there is an admin already;
     TooManyAttemptsError; InvalidInputError.
     """
-    keys = ["set-up", f"address:{address}"]
-    _refuse_if_too_many(site.database, keys)
+    attempt = count_attempt(site.database, "set-up", address)
     if not hmac.compare_digest(code.strip().lower().encode(), setup_code(site).encode()):
-        _count_failure(site.database, keys)
         raise PermissionDeniedError(
             "The set-up code is wrong.",
             hint="The server printed it when it started.",
             code="setup_code_wrong",
         )
+    with site.database.write() as session:
+        undo_attempt(session, attempt)  # by itself: the code was right, whatever becomes of the account
     with site.database.write() as session:
         if has_admin(session):
             raise PermissionDeniedError(
@@ -252,47 +262,17 @@ def _hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-@cache
-def _nobodys_hash() -> str:
-    """Verified when the account does not exist, so that the answer takes equally long."""
-    return _hasher.hash(secrets.token_urlsafe())
-
-
-def _is_password_right(account: Account | None, password: str) -> bool:
-    try:
-        return _hasher.verify(account.password_hash if account else _nobodys_hash(), password)
-    except (VerificationError, InvalidHashError):
-        return False
-
-
-def _refuse_if_too_many(database: Database, keys: list[str]) -> None:
-    with database.read() as session:
-        rows = list(session.scalars(sa.select(LoginFailure).where(LoginFailure.key.in_(keys))))
-    now = utc_now()
-    wait_seconds = max(
-        (
-            (row.latest - now).total_seconds()
-            + min(2 ** (row.failures - _FREE_ATTEMPTS), _LONGEST_WAIT_SECONDS)
-            for row in rows
-            if row.failures >= _FREE_ATTEMPTS
-        ),
-        default=0.0,
+def _refuse_credentials() -> NoReturn:
+    raise NotAuthenticatedError(
+        "The email address or the password is wrong.",
+        hint="`fastcms admin password EMAIL` on the server sets a new password.",
+        code="wrong_credentials",
     )
-    if wait_seconds > 0:
-        retry_after_seconds = int(wait_seconds) + 1
-        raise TooManyAttemptsError(
-            f"Too many wrong passwords: try again in {retry_after_seconds} s.",
-            retry_after_seconds=retry_after_seconds,
-            hint="Wait; each further wrong password doubles the time.",
-        )
 
 
-def _count_failure(database: Database, keys: list[str]) -> None:
-    now = utc_now()
-    with database.write() as session:
-        session.execute(sa.delete(LoginFailure).where(LoginFailure.latest < now - _FAILURE_MEMORY))
-        for key in keys:
-            row = session.get(LoginFailure, key) or LoginFailure(key=key, failures=0, latest=now)
-            row.failures = min(row.failures + 1, 30)  # 2**30 s is beyond the longest wait
-            row.latest = now
-            session.add(row)
+def _refuse_token() -> NoReturn:
+    raise NotAuthenticatedError(
+        "The token is unknown or has expired.",
+        hint="Log in again, or create a new token.",
+        code="token_invalid",
+    )

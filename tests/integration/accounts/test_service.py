@@ -1,6 +1,8 @@
 """Accounts, sessions, tokens and the set-up code."""
 
-from datetime import timedelta
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -79,6 +81,36 @@ def test_the_last_use_of_a_token_is_recorded(site: Site) -> None:
     assert utc_now() - row.last_used < timedelta(minutes=1)
 
 
+def test_a_token_that_is_revoked_while_it_is_being_checked_is_refused_and_stays_revoked(site: Site) -> None:
+    with site.database.write() as session:
+        token, _row = service.create_token(session, "program", [Scope.ADMIN], None)
+    begun = []
+
+    def revoke_before_the_second_transaction(_connection: sa.Connection) -> None:
+        begun.append(1)
+        if len(begun) == 2:
+            with site.database.write() as session:
+                service.revoke_token(session, "program")
+
+    sa.event.listen(site.database._engine, "begin", revoke_before_the_second_transaction, insert=True)
+    with pytest.raises(NotAuthenticatedError):
+        service.authenticate(site.database, token)
+    assert len(begun) >= 3
+    with site.database.read() as session:
+        assert service.list_tokens(session) == []
+
+
+def test_a_token_is_accepted_while_somebody_else_holds_the_write_lock(site: Site) -> None:
+    with site.database.write() as session:
+        token, _row = service.create_token(session, "program", [Scope.ADMIN], None)
+    with site.database.write():
+        assert service.authenticate(site.database, token).name == "program"
+    service.authenticate(site.database, token)
+    with site.database.read() as session:
+        assert service.list_tokens(session)[0].last_used is not None
+        assert session.connection().exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 30_000
+
+
 def test_two_tokens_or_accounts_of_one_name_are_refused(site: Site) -> None:
     with site.database.write() as session:
         service.create_token(session, "program", [Scope.ADMIN], None)
@@ -124,7 +156,7 @@ def test_wrong_passwords_slow_down_the_account_from_every_address(site: Site) ->
 
 
 def test_wrong_passwords_slow_down_the_address_for_every_account(site: Site) -> None:
-    for number in range(5):
+    for number in range(20):
         fail_to_log_in(site, 1, f"guess{number}@example.com", "10.0.0.1")
     with pytest.raises(TooManyAttemptsError):
         log_in(site, EDITOR, PASSWORD, "10.0.0.1")
@@ -147,8 +179,40 @@ def test_the_wait_ends_and_a_login_clears_the_count(site: Site) -> None:
         long_ago = utc_now() - timedelta(minutes=16)
         session.add(LoginFailure(key=f"account:{ADMIN}", failures=30, latest=long_ago))
     log_in(site)
+    assert failures(site) == {}
+
+
+def test_a_login_takes_back_only_its_own_attempt_from_the_address(site: Site) -> None:
+    """Otherwise who knows one password could guess the others without end."""
+    fail_to_log_in(site, 3, ADMIN, "10.0.0.1")
+    before = failures(site)["address:10.0.0.1"]
+    log_in(site, EDITOR, PASSWORD, "10.0.0.1")
+    assert failures(site)["address:10.0.0.1"] == before
+    assert failures(site)[f"account:{ADMIN}"][0] == 3
+
+
+def test_of_many_wrong_passwords_at_once_only_the_free_ones_are_checked(site: Site) -> None:
+    def guess(_number: int) -> type[Exception]:
+        with pytest.raises((NotAuthenticatedError, TooManyAttemptsError)) as caught:
+            log_in(site, ADMIN, "wrong password")
+        return caught.type
+
+    with ThreadPoolExecutor(20) as pool:
+        outcomes = Counter(pool.map(guess, range(20)))
+    assert outcomes == {NotAuthenticatedError: 5, TooManyAttemptsError: 15}
+
+
+def test_a_new_password_ends_the_wait_of_its_account(site: Site) -> None:
+    with site.database.write() as session:
+        session.add(LoginFailure(key=f"account:{ADMIN}", failures=30, latest=utc_now()))
+    with site.database.write() as session:
+        service.set_password(session, ADMIN.upper(), NEW_PASSWORD)
+    log_in(site, password=NEW_PASSWORD)
+
+
+def failures(site: Site) -> dict[str, tuple[int, datetime]]:
     with site.database.read() as session:
-        assert session.scalars(sa.select(LoginFailure)).all() == []
+        return {row.key: (row.failures, row.latest) for row in session.scalars(sa.select(LoginFailure))}
 
 
 def test_the_set_up_code_makes_the_first_admin_and_works_once(site: Site) -> None:
