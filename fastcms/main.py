@@ -25,6 +25,7 @@ from fastcms.site import new_site
 from fastcms.startup import serve_site
 from fastcms.web import (
     PROBLEM_RESPONSES,
+    BodyLimitMiddleware,
     CurrentSite,
     EveryAnswerMiddleware,
     StartupErrorMiddleware,
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.site = site
     install_error_handlers(app)
+    app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(EveryAnswerMiddleware)
     app.add_middleware(CorrelationIdMiddleware)
     app.add_middleware(StartupErrorMiddleware)

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
 
+import anyio
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fastcms.errors import FastCMSError, InvalidInputError, TooManyAttemptsError, status_of
+from fastcms.errors import FastCMSError, InvalidInputError, TooLargeError, TooManyAttemptsError, status_of
 from fastcms.logs import get_logger
 from fastcms.site import Site
 
@@ -32,6 +33,10 @@ _DOCS_CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; frame-ancestors 'none'"
 )
+# Enough for a record whose `editor` field is full.
+_MAX_BODY_BYTES = 32 * 1024**2
+_UPLOAD_ROUTE = ("POST", "/api/v1/files")
+_DRAIN_SECONDS = 10
 _DOCS_PATHS = ("/docs", "/redoc")
 
 
@@ -193,6 +198,70 @@ class EveryAnswerMiddleware:
                 status=status,
                 milliseconds=round((time.perf_counter() - started) * 1000, 1),
             )
+
+
+class BodyLimitMiddleware:
+    """Refuse large bodies: FastAPI reads them whole before it asks who sends them.
+
+    Uploads go straight to the disk and have a limit of their own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (scope["method"], scope["path"]) == _UPLOAD_ROUTE:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        body = None if _announced_bytes(headers) > _MAX_BODY_BYTES else await _read_body(receive)
+        if body is None:
+            # A connection closed on a client that still sends shows it a broken pipe instead of the answer.
+            # Who waits for "100 Continue" is not sending.
+            if "100-continue" not in headers.get("expect", "").lower():
+                await _drain(receive)
+            await problem_response(_body_too_large())(scope, receive, send)
+            return
+
+        read = iter([body])
+
+        async def receive_again() -> Message:
+            return next(read, None) or await receive()
+
+        await self.app(scope, receive_again, send)
+
+
+def _announced_bytes(headers: Headers) -> int:
+    announced = headers.get("content-length", "")
+    return int(announced) if announced.isascii() and announced.isdigit() else 0
+
+
+async def _read_body(receive: Receive) -> Message | None:
+    """A request's whole body as one message, or None when it is over the limit."""
+    body = bytearray()  # not the messages: of one byte each, they would take far more memory
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > _MAX_BODY_BYTES:
+            return None
+        if not message.get("more_body", False):
+            # Of a client that went away, the next message says so again.
+            is_cut_off = message["type"] == "http.disconnect"
+            return {"type": "http.request", "body": bytes(body), "more_body": is_cut_off}
+
+
+async def _drain(receive: Receive) -> None:
+    """Read and forget what the client still sends, for a while."""
+    with anyio.move_on_after(_DRAIN_SECONDS):
+        while (await receive()).get("more_body", False):
+            pass
+
+
+def _body_too_large() -> TooLargeError:
+    return TooLargeError(
+        f"The request's body is larger than {_MAX_BODY_BYTES // 1024**2} MiB.",
+        hint="Upload files with POST /api/v1/files; import many records with `fastcms content import`.",
+    )
 
 
 class StartupErrorMiddleware:
