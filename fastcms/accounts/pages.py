@@ -17,7 +17,7 @@ SCOPE_MEANINGS = {
     Scope.BACKUPS_CREATE: "Create backups",
     Scope.BACKUPS_READ: "List backups",
     Scope.CONTENT_READ: "Read collections, records and files",
-    Scope.CONTENT_WRITE: "Change collections, records and files",
+    Scope.CONTENT_WRITE: "Read and change records and files",
     Scope.ADMIN: "Everything, also restoring and deleting backups",
 }
 ROLE_MEANINGS = {

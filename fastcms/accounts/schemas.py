@@ -14,7 +14,7 @@ class Role(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a caller may do. `admin` includes everything."""
+    """What a caller may do; `_INCLUDES` has what comes with it."""
 
     ADMIN = "admin"
     CONTENT_READ = "content:read"
@@ -29,6 +29,10 @@ ROLE_SCOPES = {
 }
 
 
+# Changing a record shows it. Making a backup shows nothing of the others.
+_INCLUDES = {Scope.ADMIN: frozenset(Scope), Scope.CONTENT_WRITE: frozenset({Scope.CONTENT_READ})}
+
+
 @dataclass(frozen=True)
 class Caller:
     """Who is asking: an account by its session, or a program by its API token."""
@@ -39,7 +43,7 @@ class Caller:
     account_id: str | None = None
 
     def may(self, scope: Scope) -> bool:
-        return Scope.ADMIN in self.scopes or scope in self.scopes
+        return any(scope == held or scope in _INCLUDES.get(held, ()) for held in self.scopes)
 
 
 class LoginRequest(BaseModel):
