@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from fastcms.accounts import service
 from fastcms.accounts.dependencies import CurrentCaller, get_token
 from fastcms.accounts.schemas import CallerResponse, LoginRequest, LoginResponse
+from fastcms.errors import ConflictError
 from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/auth", tags=["auth"])
@@ -24,8 +25,14 @@ def log_in(body: LoginRequest, request: Request, site: CurrentSite) -> LoginResp
 
 
 @router.post("/logout", status_code=204)
-def log_out(_caller: CurrentCaller, token: Annotated[str, Depends(get_token)], site: CurrentSite) -> None:
-    """End this session."""
+def log_out(caller: CurrentCaller, token: Annotated[str, Depends(get_token)], site: CurrentSite) -> None:
+    """End this session; an API token has none."""
+    if caller.kind == "token":
+        raise ConflictError(
+            f"{caller.name} is an API token, which stays valid until it is revoked.",
+            hint="`fastcms token revoke NAME` on the server revokes it.",
+            code="not_a_login",
+        )
     with site.database.write() as session:
         service.log_out(session, token)
 
