@@ -1,6 +1,7 @@
 """How the dashboard shows a record's fields, and what its forms send for them."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +24,12 @@ from starlette_admin.exceptions import FormValidationError
 from starlette_admin.fields import NumberField
 
 from fastcms.content.fields import Field, LongField, PlainField, RelationField, SelectField
+from fastcms.content.reading import json_problem
 from fastcms.content.record_filters import filters_for
 from fastcms.database import format_utc
 
 _FORM_FIELD_PREFIX = "field-"
+_NUMBER = re.compile(r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def records_key(name: str) -> str:
@@ -147,10 +150,8 @@ def record_data(fields: tuple[Field, ...], form: dict[str, Any]) -> dict[str, An
     for field in fields:
         try:
             data[field.name] = _value(field, form.get(field.name))
-        except json.JSONDecodeError as error:
-            problems[field.name] = (
-                f"This is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-            )
+        except (ValueError, RecursionError) as error:
+            problems[field.name] = f"This is not JSON: {json_problem(error)}."
     if problems:
         raise FormValidationError(problems)
     return data
@@ -169,11 +170,7 @@ def _value(field: Field, sent: Any) -> Any:
 
 
 def _number_or_text(sent: str) -> int | float | str:
-    try:
-        return int(sent)
-    except ValueError:
-        pass
-    try:
-        return float(sent)
-    except ValueError:
+    """A number as browsers write it; another text is refused as one by the content service."""
+    if not _NUMBER.fullmatch(sent):
         return sent
+    return int(sent) if re.fullmatch(r"-?[0-9]{1,30}", sent) else float(sent)
