@@ -5,6 +5,7 @@ from functools import partial, wraps
 from typing import Any, Concatenate, Literal, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
 from anyio import to_thread
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette_admin import CustomView
@@ -14,6 +15,9 @@ from fastcms.errors import FastCMSError, PermissionDeniedError
 from fastcms.site import Site
 
 _MAX_MESSAGE_LENGTH = 600
+# What a collection's 200 fields and a record's longest texts need; Starlette's own limits are lower.
+_MAX_FORM_FIELDS = 5000
+_MAX_FORM_BYTES = 32 * 1024**2
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -67,12 +71,14 @@ PageType = TypeVar("PageType", bound=Page)
 def errors_as_messages(
     handler: Callable[Concatenate[PageType, Request, ...], Awaitable[Response]],
 ) -> Callable[[PageType, Request], Awaitable[Response]]:
-    """Turn an error of a form's handler into a message on the page that it belongs to."""
+    """Turn an error of a form's handler, unless it is about rights, into a message on the form's page."""
 
     @wraps(handler)
     async def answer(page: PageType, request: Request) -> Response:
         try:
             return await handler(page, request)
+        except PermissionDeniedError:
+            raise
         except FastCMSError as error:
             show_message(request, in_words(error), "error")
             return see_other(page.url(request))
@@ -140,7 +146,12 @@ async def in_write(
     return await to_thread.run_sync(work)
 
 
+async def read_form(request: Request) -> FormData:
+    """The submitted form; the request keeps it, so whoever asks for it later gets it too."""
+    return await request.form(max_fields=_MAX_FORM_FIELDS, max_part_size=_MAX_FORM_BYTES)
+
+
 async def form_text(request: Request, name: str) -> str:
     """A text field of the submitted form; empty when it is missing."""
-    value = (await request.form()).get(name)
+    value = (await read_form(request)).get(name)
     return value.strip() if isinstance(value, str) else ""

@@ -15,6 +15,7 @@ from starlette_admin.helpers import static_url
 import fastcms
 from fastcms.accounts.pages import AccountsPage, TokensPage
 from fastcms.admin import filters
+from fastcms.admin.forms import FormCheck, with_long_texts
 from fastcms.admin.home import HomePage
 from fastcms.admin.login import Login
 from fastcms.admin.navigation import Menu, find_collection
@@ -42,6 +43,14 @@ class Dashboard(BaseAdmin):
         environment.add_extension(NonceExtension)
         environment.globals.update(menu=Menu(self._views), version=fastcms.__version__)
         environment.filters.update(filters.ALL)
+
+    _render_create = with_long_texts(BaseAdmin._render_create)  # noqa: SLF001 - ours may hold longer texts
+    _render_edit = with_long_texts(BaseAdmin._render_edit)  # noqa: SLF001 - as above
+    _handle_inline_edit = with_long_texts(BaseAdmin._handle_inline_edit)  # noqa: SLF001 - as above
+
+    def _init_csrf(self) -> None:
+        assert self.secret_key is not None  # noqa: S101 - mount_admin gives it
+        self.middlewares.append(Middleware(FormCheck, secret_key=self.secret_key))
 
     @wraps(BaseAdmin._render_import)  # noqa: SLF001 - it carries the route
     async def _render_import(self, request: Request) -> Response:
@@ -79,6 +88,7 @@ def mount_admin(app: FastAPI, site: Site) -> None:
     dashboard.mount_to(app)
     dashboard.app.state.site = site
     errors = ErrorPages(dashboard)
+    dashboard.app.state.error_pages = errors
     dashboard.app.add_exception_handler(FastCMSError, errors.answer_fastcms_error)
     dashboard.app.add_exception_handler(OperationalError, errors.answer_database_error)
     dashboard.app.add_exception_handler(Exception, errors.answer_unexpected_error)
@@ -105,6 +115,9 @@ class ErrorPages:
         answer.headers["Content-Security-Policy"] = policy(request.state.csp_nonce)
         return answer
 
-    def _page(self, request: Request, status: int, message: str) -> Response:
-        context = {"exc": HTTPException(status, message), "title": "Error"}
+    def refuse_form(self, request: Request, status: int, message: str) -> Response:
+        return self._page(request, status, message, "The form was not accepted")
+
+    def _page(self, request: Request, status: int, message: str, heading: str = "") -> Response:
+        context = {"exc": HTTPException(status, message), "title": "Error", "heading": heading}
         return self._templates.TemplateResponse(request, "error.html", context, status)

@@ -17,7 +17,7 @@ from fastcms.admin.navigation import remember_collections
 from fastcms.content.models import Collection
 from fastcms.content.service import list_collections
 from fastcms.errors import FastCMSError, NotAuthenticatedError, TooManyAttemptsError, status_of
-from fastcms.pages import form_text, get_site, in_read, in_thread, in_words, in_write, see_other
+from fastcms.pages import form_text, get_site, in_read, in_thread, in_words, in_write, read_form, see_other
 from fastcms.site import Site
 
 
@@ -76,7 +76,7 @@ class Login(AuthProvider):
                 get_site(request),
                 await form_text(request, "code"),
                 email,
-                str((await request.form()).get("password") or ""),
+                str((await read_form(request)).get("password") or ""),
                 client_address(request),
             )
             return await _open_session(request, email, str(request.url_for("admin:index")))
@@ -108,7 +108,7 @@ def _visible_collections(session: Session, caller: Caller) -> list[Collection]:
 
 
 async def _open_session(request: Request, email: str, next_url: str) -> Response:
-    password = str((await request.form()).get("password") or "")
+    password = str((await read_form(request)).get("password") or "")
     token, login = await in_thread(
         service.log_in, get_site(request), email, password, client_address(request)
     )

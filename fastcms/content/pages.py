@@ -15,7 +15,16 @@ from fastcms.content.models import Collection
 from fastcms.content.record_forms import records_key
 from fastcms.database import format_utc
 from fastcms.errors import ConflictError, FastCMSError, status_of
-from fastcms.pages import Page, errors_as_messages, form_text, in_read, in_words, in_write, require_scope
+from fastcms.pages import (
+    Page,
+    errors_as_messages,
+    form_text,
+    in_read,
+    in_words,
+    in_write,
+    read_form,
+    require_scope,
+)
 
 FIELD_TYPES = {
     "text": "Short text",
@@ -54,7 +63,7 @@ class CollectionsPage(Page):
     @route("/create", methods=["POST"], name="collections-save-new")
     async def create(self, request: Request) -> Response:
         require_scope(request, Scope.ADMIN)
-        sent = _read_form(await request.form())
+        sent = _read_form(await read_form(request))
         try:
             made = await in_write(
                 request, service.create_collection, sent["name"], sent["fields"], is_public=sent["is_public"]
@@ -80,7 +89,7 @@ class CollectionsPage(Page):
         require_scope(request, Scope.ADMIN)
         name = request.path_params["name"]
         found = await in_read(request, service.find_collection, name)
-        form = await request.form()
+        form = await read_form(request)
         sent = _read_form(form, found) | {"updated": _text(form, "updated")}
         try:
             saved = await in_write(request, _update, name, sent)

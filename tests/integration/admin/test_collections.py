@@ -260,3 +260,46 @@ def test_hostile_values_stay_text_on_every_page(editor_browser: Browser, site: S
     saved = editor_browser.send(f"/records-articles/edit?pk={first.id}", {"field-title": hostile})
     assert "<script>alert" not in saved.text
     assert "<script>alert" not in editor_browser.open("/files?search=" + quote(hostile)).text
+
+
+def test_json_and_numbers_that_cannot_be_read_are_refused_beside_their_field(
+    editor_browser: Browser, site: Site
+) -> None:
+    _collection(site)
+    for text in ("[" * 100_000, "1" * 5000):
+        refused = editor_browser.send("/records-articles/create", {"field-title": "A", "field-extra": text})
+        assert refused.status_code == 422
+        assert "This is not JSON: it " in refused.text
+        assert text in refused.text
+    for text in ("1_000", "+5", "1" * 5000, "\u0661", "nan"):
+        refused = editor_browser.send("/records-articles/create", {"field-title": "A", "field-price": text})
+        assert refused.status_code == 422, text
+    for text in ("05", ".5", "-1.5e3"):
+        sent = editor_browser.send("/records-articles/create", {"field-title": "A", "field-price": text})
+        assert sent.status_code == 200, text
+
+
+def test_a_long_text_is_saved(editor_browser: Browser, site: Site) -> None:
+    with site.database.write() as session:
+        service.create_collection(session, "articles", [{"name": "body", "type": "editor"}])
+    text = "ö" * 3_000_000
+    editor_browser.send("/records-articles/create", {"field-body": text})
+    found = editor_browser.client.cookies["starlette_admin_csrftoken"]
+    parts = {"csrftoken": (None, found), "field-body": (None, text)}
+    sent = editor_browser.client.post("/admin/records-articles/create", files=parts)
+    assert sent.status_code == 200
+    with site.database.read() as session:
+        page = service.list_records(session, service.find_collection(session, "articles"))
+    assert [len(record.data["body"]) for record in page.items] == [3_000_000] * 2
+    path = f"/admin/records-articles/edit?pk={page.items[0].id}"
+    assert editor_browser.client.post(path, files=parts).status_code == 200
+
+
+def test_a_collection_with_very_many_fields_is_saved(admin_browser: Browser, site: Site) -> None:
+    form = {"name": "wide"}
+    for number in range(200):
+        prefix = f"field-{number}-"
+        row = {f"{prefix}name": f"f{number}", f"{prefix}type": "text", f"{prefix}required": "on"}
+        form |= row | {f"{prefix}values": "", f"{prefix}collection": ""}
+    form |= {f"field-{number}-name": "" for number in range(200, 220)}
+    assert "Created wide." in admin_browser.send("/collections/create", form).text

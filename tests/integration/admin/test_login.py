@@ -86,3 +86,22 @@ def test_an_api_token_opens_no_dashboard(browser: Browser, site: Site) -> None:
         token, _row = service.create_token(session, "program", [], None)
     browser.client.cookies.set("fastcms_session", token)
     assert browser.open("/").url.path == "/admin/login"
+
+
+def test_a_huge_login_form_is_answered_with_a_page(stranger: Browser) -> None:
+    text = "x" * 2_000_000
+    for answer in (
+        stranger.client.post("/admin/login", data={"email": text}),
+        stranger.client.post("/admin/login", files={"email": (None, text)}),
+    ):
+        assert answer.status_code == 403
+        assert "The form was not accepted" in answer.text
+
+
+def test_a_form_that_cannot_be_read_is_refused_with_a_page(stranger: Browser) -> None:
+    fields = "&".join(f"field{number}=" for number in range(6000))
+    urlencoded = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = stranger.client.post("/admin/login", content=fields, headers=urlencoded)
+    assert answer.status_code == 400
+    assert "Nothing was saved" in answer.text
+    assert "script-src" in answer.headers["content-security-policy"]

@@ -52,13 +52,14 @@ def test_without_a_login_every_page_leads_to_one(stranger: Browser, path: str) -
 def test_a_form_without_its_token_is_refused(looking_admin: Browser, path: str) -> None:
     answer = looking_admin.client.post(f"/admin{path}", data={"name": "x"})
     assert answer.status_code == 403
-    assert "CSRF" in answer.text
+    assert "The form was open for too long" in answer.text
+    assert answer.headers["content-type"].startswith("text/html")
 
 
 @pytest.mark.parametrize("path", [path for path in FORMS if path != "/files/delete"])
 def test_an_editor_cannot_send_the_forms_of_admins(looking_editor: Browser, path: str) -> None:
     answer = looking_editor.send(path, {"name": "x", "email": "x@example.com"}, page="/")
-    assert answer.status_code == 403 or "This is for admins." in answer.text
+    assert answer.status_code == 403
 
 
 def test_scripts_run_only_with_the_nonce_of_the_answer(looking_admin: Browser) -> None:
