@@ -20,6 +20,7 @@ from fastcms.terminal import (
     messages,
     open_site,
     output,
+    peek_site,
     print_json,
 )
 
@@ -39,9 +40,8 @@ def create_admin(
 ) -> None:
     """Create an account; the password is asked for, or read from FASTCMS_ADMIN_PASSWORD."""
     with errors_as_exit_codes(as_json=as_json):
-        site = open_site(context)
-        password = _ask_password(site)
-        with site.database.write() as session:
+        password = _ask_password(peek_site(context))
+        with open_site(context).database.write() as session:
             account = service.create_account(session, email, password, role)
         if as_json:
             print_json({"id": account.id, "email": account.email, "role": account.role})
@@ -57,14 +57,52 @@ def set_password(
 ) -> None:
     """Set a new password and end the account's sessions."""
     with errors_as_exit_codes(as_json=as_json):
-        site = open_site(context)
-        password = _ask_password(site)
-        with site.database.write() as session:
+        password = _ask_password(peek_site(context))
+        with open_site(context).database.write() as session:
             service.set_password(session, email, password)
         if as_json:
             print_json({"email": email})
         else:
             output.print(f"Set a new password for {email}.")
+
+
+@admin_app.command("list")
+def list_accounts(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the accounts of admins and editors."""
+    with errors_as_exit_codes(as_json=as_json):
+        with open_site(context).database.read() as session:
+            accounts = service.list_accounts(session)
+        if as_json:
+            print_json(
+                [
+                    {"email": account.email, "role": account.role, "created": account.created}
+                    for account in accounts
+                ]
+            )
+            return
+        table = Table("Email", "Role", "Created", box=None)
+        for account in accounts:
+            table.add_row(account.email, account.role, format_utc(account.created)[:16])
+        output.print(table)
+
+
+@admin_app.command("remove")
+def remove_account(
+    context: typer.Context,
+    email: Annotated[str, typer.Argument(help="The account's email address.")],
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove an account and end its sessions; the last admin stays."""
+    with errors_as_exit_codes(as_json=as_json):
+        if not yes:
+            typer.confirm(f"Remove the account {email}?", abort=True, err=True)
+        with open_site(context).database.write() as session:
+            service.delete_account(session, email)
+        if as_json:
+            print_json({"email": email})
+        else:
+            output.print(f"Removed {email}.")
 
 
 @token_app.command("create")
@@ -77,11 +115,9 @@ def create_token(
 ) -> None:
     """Create an API token and print it, this once. Without --scope it may do everything."""
     with errors_as_exit_codes(as_json=as_json):
-        site = open_site(context)
-        with site.database.write() as session:
-            token, row = service.create_token(
-                session, name, scope or [Scope.ADMIN], _parse_duration(expires) if expires else None
-            )
+        expires_after = _parse_duration(expires) if expires else None
+        with open_site(context).database.write() as session:
+            token, row = service.create_token(session, name, scope or [Scope.ADMIN], expires_after)
         if as_json:
             print_json(
                 {"token": token, "name": row.name, "scopes": row.scopes.split(), "expires": row.expires}
@@ -122,10 +158,9 @@ def revoke_token(
 ) -> None:
     """Make an API token invalid, at once and for good."""
     with errors_as_exit_codes(as_json=as_json):
-        site = open_site(context)
         if not yes:
             typer.confirm(f"Revoke the token {name}?", abort=True, err=True)
-        with site.database.write() as session:
+        with open_site(context).database.write() as session:
             service.revoke_token(session, name)
         if as_json:
             print_json({"name": name})

@@ -41,6 +41,43 @@ def test_the_first_admin_and_a_token_are_made_on_an_empty_folder(tmp_path: Path)
     assert json.loads(fastcms(tmp_path, "token", "list", "--json")[1]) == []
 
 
+def test_accounts_are_listed_and_removed_but_never_the_last_admin(tmp_path: Path) -> None:
+    fastcms(tmp_path, "admin", "create", "a@example.com")
+    fastcms(tmp_path, "admin", "create", "e@example.com", "--role", "editor")
+    assert "e@example.com  editor" in fastcms(tmp_path, "admin", "list")[1]
+    status, _output, errors = fastcms(tmp_path, "admin", "remove", "a@example.com", "--yes")
+    assert status == 4
+    assert "only admin" in errors
+    assert fastcms(tmp_path, "admin", "remove", "E@example.com", "--yes")[:2] == (
+        0,
+        "Removed E@example.com.\n",
+    )
+    assert fastcms(tmp_path, "admin", "remove", "e@example.com", "--yes")[0] == 3
+    [left] = json.loads(fastcms(tmp_path, "admin", "list", "--json")[1])
+    assert (left["email"], left["role"]) == ("a@example.com", "admin")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "admin create a@example.com",
+        "admin password a@example.com",
+        "admin remove a@example.com",
+        "token revoke cron",
+    ],
+)
+def test_a_command_that_waits_for_an_answer_holds_nothing(tmp_path: Path, command: str) -> None:
+    """A starting server waits for commands that have the site open."""
+    terminal = pexpect.spawn(
+        f"fastcms {command}", cwd=str(tmp_path), env=clean_environment(), encoding="utf-8"
+    )
+    terminal.expect([":", "y/N"])
+    assert not (tmp_path / "data").exists()
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+
+
 def test_the_password_is_asked_for_twice_when_no_variable_has_it(tmp_path: Path) -> None:
     terminal = pexpect.spawn(
         "fastcms admin create a@example.com", cwd=str(tmp_path), env=clean_environment(), encoding="utf-8"
