@@ -1,5 +1,6 @@
 """`fastcms content`."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from fastcms.content import service
 from fastcms.content.exporting import export_records
 from fastcms.content.importing import ImportReport, import_records
 from fastcms.content.reading import FileFormat, format_of
+from fastcms.database import new_id
 from fastcms.errors import InvalidInputError
 from fastcms.terminal import (
     JsonOption,
@@ -105,12 +107,12 @@ def export_file(
     """Export all records, with their ids and times, as JSON, JSON lines or CSV."""
     with errors_as_exit_codes(as_json=as_json):
         chosen = format_of(file, file_format) if file else file_format or FileFormat.JSON
+        if file and file.is_file() and not yes:  # asked before anything is held
+            typer.confirm(f"Replace {file}?", abort=True, err=True)
         site = open_site(context)
         with site.database.read() as session, _progress() as progress:
             found = service.find_collection(session, collection)
             total = service.count_records(session, found)
-            if file and file.exists() and not yes:
-                typer.confirm(f"Replace {file}?", abort=True, err=True)
             task = progress.add_task(f"Exporting {escape(found.name)}", total=total)
             with _target(file) as target:
                 for piece in export_records(session, found, chosen):
@@ -125,17 +127,30 @@ def export_file(
 
 @contextmanager
 def _target(file: Path | None) -> Iterator[TextIO]:
-    """The terminal, or a file that gets its name when it is complete."""
+    """The terminal, a pipe or device, or a file that gets its name when it is complete."""
     if file is None:
         yield sys.stdout
         return
-    beside = file.with_name(f"{file.name}.partial")
     try:
-        with beside.open("w", encoding="utf-8", newline="") as target:
-            yield target
-        beside.replace(file)
+        if file.exists() and not file.is_file():
+            with file.open("w", encoding="utf-8", newline="") as target:
+                yield target
+        else:
+            with _replaced(file.resolve()) as target:  # what a link leads to
+                yield target
     except OSError as error:
         raise InvalidInputError(f"{file} cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
+def _replaced(file: Path) -> Iterator[TextIO]:
+    beside = file.with_name(f".fastcms-export-{new_id()}.partial")
+    try:
+        with beside.open("x", encoding="utf-8", newline="") as target:
+            yield target
+        if file.exists():
+            shutil.copymode(file, beside)
+        beside.replace(file)
     finally:
         beside.unlink(missing_ok=True)
 

@@ -278,3 +278,28 @@ def test_a_collections_name_that_does_not_fit_is_refused_in_words(database: Data
     assert "pattern" not in answer["detail"]
     Path("long.csv").write_text(f"{'1' * 99}\n1\n")
     run("import", "long.csv", "-c", "long", "--create")
+
+
+def test_an_export_follows_links_and_writes_into_pipes_and_devices(database: Database) -> None:
+    with database.write() as session:
+        create_collection(session, "empty")
+    Path("target.json").write_text("old")
+    Path("target.json").chmod(0o640)
+    Path("link.json").symlink_to("target.json")
+    Path("target.json.partial").write_text("somebody's")
+    run("export", "link.json", "--collection", "empty", "--yes")
+    assert Path("link.json").is_symlink()
+    assert json.loads(Path("target.json").read_text()) == []
+    assert Path("target.json").stat().st_mode & 0o777 == 0o640
+    assert Path("target.json.partial").read_text() == "somebody's"
+    assert sorted(path.name for path in Path().glob(".*.partial")) == []
+    os.mkfifo("pipe.json")
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe.json").read_text()))
+    reader.start()
+    run("export", "pipe.json", "--collection", "empty")
+    reader.join()
+    assert json.loads(read[0]) == []
+    assert Path("pipe.json").is_fifo()
+    run("export", "/dev/null", "--format", "csv", "--collection", "empty")
+    run("export", "/dev/full", "--format", "csv", "--collection", "empty", exit_code=2)
