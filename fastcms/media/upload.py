@@ -95,7 +95,7 @@ class _FileForm:
                 "The form has several parts named `file`.", hint="Send one file in one request."
             )
         try:
-            self.filename = options.get(b"filename", b"").decode()
+            self.filename = _unescape(options.get(b"filename", b"")).decode()
         except UnicodeDecodeError as error:
             raise _malformed("the filename is not UTF-8") from error
         if not self.filename:
@@ -107,6 +107,11 @@ class _FileForm:
 
     def _on_end(self) -> None:
         self.is_complete = True
+
+
+def _unescape(name: bytes) -> bytes:
+    """Undo what browsers do to a name, and only that: https://html.spec.whatwg.org/#multipart-form-data."""
+    return name.replace(b"%22", b'"').replace(b"%0D", b"\r").replace(b"%0A", b"\n")
 
 
 async def receive_file(request: Request, site: Site) -> MediaFile:

@@ -104,6 +104,17 @@ def test_any_name_can_be_uploaded_fetched_and_deleted(writer: TestClient, filena
     assert name not in _files(site)
 
 
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [("a%22b.txt", 'a"b.txt'), ("a%0D%0Ab.txt", "ab.txt"), ("100%25 %41.txt", "100%25 %41.txt")],
+)
+def test_a_name_is_read_as_browsers_write_it(writer: TestClient, sent: str, name: str) -> None:
+    body = _form(f'name="file"; filename="{sent}"')
+    answer = writer.post("/api/v1/files", content=body, headers={"Content-Type": BOUNDARY})
+    assert answer.json()["filename"] == name
+    assert writer.delete(f"/api/v1/files/{answer.json()['id']}").status_code == 204
+
+
 def test_a_name_used_twice_gives_two_files(client: TestClient, site: Site) -> None:
     for content in (b"one", b"two"):
         assert client.post("/api/v1/files", files={"file": ("A.txt", content)}).status_code == 201
