@@ -29,6 +29,8 @@ from fastcms.content.record_filters import filters_for
 from fastcms.database import format_utc
 
 _FORM_FIELD_PREFIX = "field-"
+_DAY_LENGTH = len("2025-01-15")
+_SECOND_LENGTH = len("2025-01-15T10:00:00")
 _NUMBER = re.compile(r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -80,6 +82,17 @@ class FileInput(BaseField):
 
 
 @dataclass
+class ChoiceInput(EnumField):
+    """One of the choices, or the value that was there before it stopped being one."""
+
+    form_template: str = "fields/form/choice.html"
+
+    async def serialize_value(self, request: Request, value: Any) -> Any:
+        known = {choice for choice, _ in self._get_choices(request)}
+        return await super().serialize_value(request, value) if value in known else value
+
+
+@dataclass
 class RelationInput(HasOne):
     async def parse_form_data(self, request: Request, form_data: FormData) -> Any:
         return await super().parse_form_data(request, form_data) or None
@@ -116,7 +129,7 @@ def _form_field(field: Field) -> BaseField:
 
 def _input_of(field: Field) -> BaseField:
     if isinstance(field, SelectField):
-        return EnumField(field.name, choices=list(field.values))
+        return ChoiceInput(field.name, choices=list(field.values))
     if isinstance(field, RelationField):
         return RelationInput(field.name, key=records_key(field.collection))
     if isinstance(field, PlainField | LongField):
@@ -155,6 +168,27 @@ def record_data(fields: tuple[Field, ...], form: dict[str, Any]) -> dict[str, An
     if problems:
         raise FormValidationError(problems)
     return data
+
+
+def changed_values(
+    fields: tuple[Field, ...], current: dict[str, Any], sent: dict[str, Any]
+) -> dict[str, Any]:
+    """What a form sent, without the values that its inputs cannot show and that nobody changed."""
+    unchanged = {
+        field.name for field in fields if _is_unchanged(field, current[field.name], sent[field.name])
+    }
+    return {name: value for name, value in sent.items() if name not in unchanged}
+
+
+def _is_unchanged(field: Field, current: Any, sent: Any) -> bool:
+    if field.type == "bool":  # a check box has no third state
+        return current is None and sent is False and not field.required
+    if field.type == "select":  # it may no longer be one of the choices
+        return current is not None and current == sent
+    if field.type == "date" and isinstance(current, str) and isinstance(sent, str):
+        # The input shows whole seconds, and browsers leave :00 out.
+        return len(current) > _DAY_LENGTH and current[:_SECOND_LENGTH] in (sent, f"{sent}:00")
+    return False
 
 
 def _value(field: Field, sent: Any) -> Any:

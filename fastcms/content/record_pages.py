@@ -17,7 +17,7 @@ from fastcms.content import service
 from fastcms.content.fields import FileField, RelationField
 from fastcms.content.models import Collection
 from fastcms.content.record_filters import filters_for, write_filter
-from fastcms.content.record_forms import form_fields, record_data, records_key
+from fastcms.content.record_forms import changed_values, form_fields, record_data, records_key
 from fastcms.content.schemas import MAX_SEARCH_LENGTH, Record, RecordQuery
 from fastcms.content.tables import fields_of
 from fastcms.errors import FastCMSError, InvalidInputError, NotFoundError
@@ -173,7 +173,9 @@ class RecordsView(BaseModelView):
         return _as_rows(session, self.collection, [record])[0]
 
     def _update(self, session: Session, pk: str, values: dict[str, Any]) -> Row:
-        record = service.update_record(session, self.collection, pk, values)
+        current = service.find_record(session, self.collection, pk).data
+        changes = changed_values(self.collection_fields, current, values)
+        record = service.update_record(session, self.collection, pk, changes)
         return _as_rows(session, self.collection, [record])[0]
 
     def _delete(self, session: Session, pks: list[str]) -> None:

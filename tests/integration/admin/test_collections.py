@@ -303,3 +303,28 @@ def test_a_collection_with_very_many_fields_is_saved(admin_browser: Browser, sit
         form |= row | {f"{prefix}values": "", f"{prefix}collection": ""}
     form |= {f"field-{number}-name": "" for number in range(200, 220)}
     assert "Created wide." in admin_browser.send("/collections/create", form).text
+
+
+def test_saving_a_form_keeps_what_its_inputs_cannot_show(editor_browser: Browser, site: Site) -> None:
+    _collection(site)
+    data = {"title": "A", "day": "2025-01-15T10:00:07.123456Z", "kind": "News"}
+    with site.database.write() as session:
+        articles = service.find_collection(session, "articles")
+        record = service.create_record(session, articles, data)
+        fields = [dict(f) | ({"values": ["Essay"]} if f["name"] == "kind" else {}) for f in articles.fields]
+        service.update_collection(session, articles, fields=fields)
+    path = f"/records-articles/edit?pk={record.id}"
+    page = editor_browser.open(path).text
+    assert '<option value="News" selected>News (no longer a choice)</option>' in page
+    assert 'value="2025-01-15T10:00:07"' in page
+    form = {"field-title": "B", "field-day": "2025-01-15T10:00:07", "field-kind": "News"}
+    assert editor_browser.send(path, form).status_code == 200
+    with site.database.read() as session:
+        saved = service.find_record(session, service.find_collection(session, "articles"), record.id).data
+    assert saved == record.data | {"title": "B"}
+    form |= {"field-day": "2025-01-15T10:00", "field-kind": "Essay", "field-is_new": "on"}
+    assert editor_browser.send(path, form).status_code == 200
+    with site.database.read() as session:
+        saved = service.find_record(session, service.find_collection(session, "articles"), record.id).data
+    assert (saved["day"], saved["kind"], saved["is_new"]) == ("2025-01-15T10:00:00.000000Z", "Essay", True)
+    assert editor_browser.open("/records-articles/list").status_code == 200
