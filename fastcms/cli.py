@@ -1,5 +1,6 @@
 """The `fastcms` command. Each domain brings its own subcommands."""
 
+import socket
 from typing import Annotated
 
 import typer
@@ -8,8 +9,9 @@ import uvicorn
 import fastcms
 from fastcms.accounts.commands import admin_app, token_app
 from fastcms.backups.commands import backup_app
-from fastcms.config import load_settings
+from fastcms.config import Settings, load_settings
 from fastcms.content.commands import content_app
+from fastcms.errors import ConfigError
 from fastcms.site import Site, new_site
 from fastcms.startup import use_site
 from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
@@ -53,8 +55,23 @@ def serve() -> None:
     """Run the server at FASTCMS_HOST and FASTCMS_PORT."""
     with errors_as_exit_codes():
         settings = load_settings()
+        _require_free_port(settings)
         messages.print(f"FastCMS {fastcms.__version__}: log in at http://localhost:{settings.port}/admin")
         uvicorn.run("app.main:app", host=settings.host, port=settings.port, log_config=None)
+
+
+def _require_free_port(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ConfigError(
+                f"The server cannot listen on {settings.host}, port {settings.port}: {error.strerror}.",
+                hint="Stop the other server, or choose another port: FASTCMS_PORT=8001.",
+                code="port_unavailable",
+            ) from error
 
 
 def main() -> None:

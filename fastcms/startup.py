@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 
 from fastcms.accounts.service import has_admin, setup_code
 from fastcms.backups import service as backups
+from fastcms.backups.engine.pending import RestoreReceipt
+from fastcms.backups.schemas import RestoreState
 from fastcms.errors import BackupBusyError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
@@ -43,7 +45,10 @@ def use_site(site: Site) -> Iterator[None]:
 
     Raises: ConfigError; SchemaTooNewError.
     """
+    is_new = not site.settings.database_path.exists()
     with _open_data_folder(site, _COMMANDS):
+        if is_new:
+            messages.print(f"Made a new site in {site.settings.data_dir.absolute()}.", markup=False)
         yield
 
 
@@ -81,7 +86,9 @@ def _recover(site: Site, *, is_server: bool) -> None:
             # A server waits: it was started to restore, and must not start without.
             _without_commands(FileLock(data_dir / _COMMANDS), is_server=is_server),
         ):
-            backups.recover(site, applies_staged=is_server)
+            receipt = backups.recover(site, applies_staged=is_server)
+            if receipt is not None:
+                _announce_restore(receipt)
     except BackupBusyError:
         if is_server and backups.is_restore_pending(site):
             get_logger().warning("A restore is pending: stop all servers on this data folder to complete it.")
@@ -105,6 +112,18 @@ def _warn_of_old_sqlite() -> None:
             "This SQLite can, very rarely, damage a database under load; 3.51.3 and later cannot.",
             sqlite=sqlite3.sqlite_version,
         )
+
+
+def _announce_restore(receipt: RestoreReceipt) -> None:
+    """Say it in words beside the log: it is what whoever watches the terminal waits for."""
+    if receipt.outcome == RestoreState.RESTORED:
+        sentence = f"Restored {receipt.backup_filename}. Everybody logs in again."
+    else:
+        sentence = (
+            f"The restore of {receipt.backup_filename} failed and was rolled back: the site is as it was.\n"
+            f"Why: {receipt.reason}"
+        )
+    messages.print(f"\n{sentence}\n", markup=False)
 
 
 def _announce_setup(site: Site) -> None:

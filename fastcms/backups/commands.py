@@ -132,11 +132,12 @@ def show_status(context: typer.Context, as_json: JsonOption = False) -> None:
                 }
             )
             return
+        finished = f"{restore.finished:%Y-%m-%d %H:%M:%S} UTC" if restore.finished else ""
         output.print(f"Newest backup: {newest.filename if newest else 'none yet'} ({len(backups)} in all)")
         sentences = {
             RestoreState.NONE: "No restore so far.",
             RestoreState.PENDING: f"Restore of {restore.backup_filename} is staged: restart the server.",
-            RestoreState.RESTORED: f"Latest restore: {restore.backup_filename}, at {restore.finished}.",
+            RestoreState.RESTORED: f"Latest restore: {restore.backup_filename}, at {finished}.",
             RestoreState.ROLLED_BACK: (
                 f"The restore of {restore.backup_filename} failed and was rolled back: {restore.reason}"
             ),
@@ -152,7 +153,9 @@ def delete_backup(
     with errors_as_exit_codes(as_json=as_json):
         service.find_backup(peek_site(context), filename)
         if not yes:
-            typer.confirm(f"Delete {filename} for good?", abort=True, err=True)
+            is_only_one = len(service.list_backups(peek_site(context))) == 1
+            warning = "This is the only backup of the site. " if is_only_one else ""
+            typer.confirm(f"{warning}Delete {filename} for good?", abort=True, err=True)
         service.delete_backup(open_site(context), filename)
         if as_json:
             print_json({"status": "deleted", "filename": filename})

@@ -187,8 +187,8 @@ def is_restore_pending(site: Site) -> bool:
     return data_paths(site).marker.exists()
 
 
-def recover(site: Site, *, applies_staged: bool) -> None:
-    """Make app.db safe to open, and finish the pending restore, if there is one.
+def recover(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
+    """Make app.db safe to open, and finish the pending restore; return its receipt, if there was one.
 
     Only at start, before app.db is opened by anyone. Without applies_staged, a restore is only finished when
     its swap was interrupted.
@@ -199,11 +199,12 @@ def recover(site: Site, *, applies_staged: bool) -> None:
             "app.db was replaced by hand beside a journal of its predecessor; the journal was moved aside.",
             journal=str(kept_path),
         )
-    _finish_pending_restore(site, applies_staged=applies_staged)
+    receipt = _finish_pending_restore(site, applies_staged=applies_staged)
     live.mark_as_live(database_path)  # a safety copy that was put back
     if not database_path.exists():
         live.create_database(database_path)
     _remove_left_overs(site)
+    return receipt
 
 
 def _remove_left_overs(site: Site) -> None:
@@ -212,7 +213,7 @@ def _remove_left_overs(site: Site) -> None:
         pass
 
 
-def _finish_pending_restore(site: Site, *, applies_staged: bool) -> None:
+def _finish_pending_restore(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
     paths = data_paths(site)
     try:
         pending = read_marker(paths)
@@ -220,9 +221,9 @@ def _finish_pending_restore(site: Site, *, applies_staged: bool) -> None:
         # FastCMS replaces its marker in one step, so this is somebody else's file: the site is untouched.
         paths.marker.replace(beside(paths.marker, ".unreadable"))
         get_logger().error(error.message, hint=error.hint)
-        return
+        return None
     if pending is not None and pending.phase is Phase.STAGED and not applies_staged:
-        return
+        return None
     try:
         receipt = swap.apply_pending_restore(paths, lambda: _bring_up(site))
     except OSError as error:
@@ -230,10 +231,11 @@ def _finish_pending_restore(site: Site, *, applies_staged: bool) -> None:
         if pending is None or pending.phase is not Phase.STAGED:
             raise
         get_logger().error("The restore could not begin; it stays staged.", reason=str(error))
-        return
+        return None
     if receipt is not None:
         log = get_logger().info if receipt.outcome == RestoreState.RESTORED else get_logger().error
         log(f"restore {receipt.outcome}", **asdict(receipt))
+    return receipt
 
 
 def _bring_up(site: Site) -> None:

@@ -18,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 import requests
 
@@ -134,6 +135,7 @@ def test_create_list_restore_with_a_killed_server_and_delete(reader: Reader) -> 
     assert reader.titles() == ["first", "second"]
     assert reader.get(url).content == b"a picture"
     assert reader.get("/api/v1/backups/restore").json()["state"] == "restored"
+    assert f"Restored {created['filename']}. Everybody logs in again." in reader.server.terminal
     assert (reader.server.folder / "data/app.db.before_restore").exists()
     assert not (reader.server.folder / "data/backups/.restore_pending").exists()
     assert not (reader.server.folder / "data/backups/restore_staging").exists()
@@ -330,6 +332,37 @@ def test_the_commands_work_beside_the_server_and_without_it(reader: Reader) -> N
     reader.type("fastcms backup cancel", expects=3)
 
 
+def test_a_backup_in_the_wrong_folder_is_refused_and_makes_nothing(reader: Reader, tmp_path: Path) -> None:
+    """Cron starts in the home folder: a nightly backup of nothing must not look like success."""
+    (tmp_path / "elsewhere").mkdir()
+    refused = json.loads(reader.type("cd elsewhere && fastcms backup create --json", expects=2))
+    assert refused["code"] == "site_not_found"
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_said_in_words(reader: Reader) -> None:
+    port = reader.server.port
+    command = f"mkdir -p x && cd x && FASTCMS_PORT={port} fastcms serve 2>&1"
+    said = reader.type(command, expects=2)
+    assert f"port {port}: Address already in use" in said
+    assert "Traceback" not in said
+
+
+def test_a_question_that_waits_does_not_keep_a_server_from_starting(reader: Reader) -> None:
+    filename = reader.type_json(CREATE)["filename"]
+    reader.server.stop()
+    question = pexpect.spawn(
+        f"fastcms backup restore {filename}", cwd=str(reader.server.folder), env=clean_environment()
+    )
+    question.expect("when the server next starts")
+    reader.server.start()
+    assert reader.titles() == ["first", "second"]
+    question.sendline("n")
+    question.expect(pexpect.EOF)
+    question.close()
+    assert question.exitstatus == 1
+
+
 def test_a_restore_that_fails_at_start_is_rolled_back_by_itself_and_says_why(reader: Reader) -> None:
     filename = reader.type_json(CREATE)["filename"]
     reader.post("/collections/posts/records", json={"data": {"title": "after the backup"}})
@@ -343,7 +376,7 @@ def test_a_restore_that_fails_at_start_is_rolled_back_by_itself_and_says_why(rea
     status = reader.get("/api/v1/backups/restore").json()
     assert (status["state"], status["backup_filename"]) == ("rolled_back", filename)
     assert "no longer holds what was staged" in status["reason"]
-    assert "restore rolled_back" in reader.server.terminal
+    assert f"The restore of {filename} failed and was rolled back" in reader.server.terminal
 
 
 def test_a_restored_site_that_cannot_be_read_is_rolled_back_by_itself(reader: Reader) -> None:
