@@ -34,7 +34,7 @@ def peek_site(context: typer.Context) -> Site:
 
 
 def open_site(context: typer.Context) -> Site:
-    """The site that a command works on, migrated and ready. A starting server waits until the command ends."""
+    """The site that a command works on, migrated and ready. A starting server waits for the command's end."""
     command_context: CommandContext = context.obj
     return command_context.open_site()
 

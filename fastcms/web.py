@@ -1,5 +1,6 @@
 """What every HTTP answer has in common: one error shape, a request id, security headers, one log line."""
 
+import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ _MAX_BODY_BYTES = 32 * 1024**2
 _UPLOAD_ROUTE = ("POST", "/api/v1/files")
 _DRAIN_SECONDS = 10
 _DOCS_PATHS = ("/docs", "/redoc")
+_QUIET_PATHS = ("/admin/static/", "/health", "/static-offline-docs/")
 
 
 class Problem(BaseModel):
@@ -191,7 +193,10 @@ class EveryAnswerMiddleware:
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
-            get_logger().info(
+            # Pictures of the dashboard and monitors' questions would bury what people look for.
+            is_noise = status < HTTPStatus.BAD_REQUEST and scope["path"].startswith(_QUIET_PATHS)
+            get_logger().log(
+                logging.DEBUG if is_noise else logging.INFO,
                 "request",
                 method=scope["method"],
                 path=scope["path"],  # never the query string: it may carry what nobody should log

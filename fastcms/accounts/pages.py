@@ -18,7 +18,7 @@ SCOPE_MEANINGS = {
     Scope.BACKUPS_READ: "List backups",
     Scope.CONTENT_READ: "Read collections, records and files",
     Scope.CONTENT_WRITE: "Read and change records and files",
-    Scope.ADMIN: "Everything, also restoring and deleting backups",
+    Scope.ADMIN: "Everything",
 }
 ROLE_MEANINGS = {
     Role.EDITOR: "Works on content and files",

@@ -41,7 +41,8 @@ class Reader:
         typed = typed.replace(_EXAMPLE_BACKUP, newest or _EXAMPLE_BACKUP)
         script = f"""
             set -euo pipefail
-            curl() {{ command curl --silent --show-error --fail-with-body "$@"; }}
+            fails() {{ [[ " $* " = *" -f "* ]] || echo --fail-with-body; }}
+            curl() {{ command curl --silent --show-error $(fails "$@") "$@"; }}
             if [ -e state.sh ]; then source state.sh; fi
             set -a
             {typed}
