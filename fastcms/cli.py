@@ -76,3 +76,7 @@ def _require_free_port(settings: Settings) -> None:
 
 def main() -> None:
     app()
+
+
+if __name__ == "__main__":
+    main()

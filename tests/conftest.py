@@ -1,5 +1,6 @@
 """Fixtures that many tests share: a fresh site in a temporary folder, and clients with different rights."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from fastcms.site import Site
 ADMIN = "admin@example.com"
 EDITOR = "editor@example.com"
 PASSWORD = "correct horse battery"
+AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-E"]  # for mounts and other users' files
 
 
 @pytest.fixture
@@ -70,6 +72,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MB in a private mount: the place where disks fill up."""
     folder = tmp_path / "small disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=True)
+    options = f"size=2m,uid={os.getuid()},mode=700"
+    subprocess.run([*AS_ROOT, "mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run([*AS_ROOT, "umount", folder], check=True)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -21,6 +23,8 @@ from fastcms.media import service as media
 from fastcms.site import Site, new_site
 from fastcms.sqlite import sqlite3
 from fastcms.startup import serve_site, use_site
+from tests.conftest import AS_ROOT
+from tests.e2e.conftest import clean_environment
 
 
 @pytest.fixture
@@ -154,3 +158,25 @@ def test_receipts_survive_the_restores_they_are_about(stopped: Site) -> None:
             pass
     lines = service.data_paths(stopped).receipts.read_text().splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["restored", "restored"]
+
+
+def test_root_does_not_work_on_another_users_site(stopped: Site) -> None:
+    """What root leaves behind, locks and archives, the server's own user could not open."""
+    subprocess.run([*AS_ROOT, "chown", "65534", stopped.settings.database_path], check=True)
+    done = subprocess.run(
+        [*AS_ROOT, sys.executable, "-m", "fastcms.cli", "backup", "list", "--json"],
+        check=False,
+        env=clean_environment() | {"FASTCMS_DATA_DIR": str(stopped.settings.data_dir)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, json.loads(done.stdout)["code"]) == (2, "wrong_user")
+
+
+@pytest.mark.parametrize("name", ["what?", "per%41cent", "q?mode=memory&x", "spaced out", "日本"])
+def test_any_name_of_the_data_folder_is_taken_literally(tmp_path: Path, name: str) -> None:
+    site = new_site(Settings(_env_file=None, data_dir=tmp_path / name))
+    with serve_site(site):
+        service.create_backup(site)
+    assert (tmp_path / name / "app.db").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
