@@ -12,6 +12,7 @@ from fastcms.config import Settings
 from fastcms.database import utc_now
 from fastcms.errors import BackupBusyError, NotFoundError
 from fastcms.locks import FileLock
+from fastcms.logs import get_logger
 from fastcms.media.content_types import detect_content_type
 from fastcms.media.models import MediaFile, new_file_id
 from fastcms.media.names import clean_filename, stored_name
@@ -147,6 +148,9 @@ def empty_trash(site: Site) -> None:
                     remove_from_trash(files_dir, path)
     except BackupBusyError:
         return
+    except OSError as error:
+        # What is deleted stays deleted, and a backup that is made stays made: only space is not free yet.
+        get_logger().warning("Deleted files could not be removed from the disk", reason=str(error))
 
 
 def _put_back_if_not_deleted(site: Site, path: str) -> bool:
