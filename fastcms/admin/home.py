@@ -39,6 +39,7 @@ class HomePage(Page):
             "home.html",
             is_admin=is_admin,
             overview=await in_read(request, _overview),
+            restore=await in_thread(backups.restore_status, get_site(request)),
             backups=await in_thread(backups.list_backups, get_site(request)) if is_admin else [],
             records_key=records_key,
         )

@@ -31,10 +31,12 @@ def test_a_restore_is_explained_staged_and_cancelled(admin_browser: Browser, sit
     staged = admin_browser.send(path, {})
     assert "Staged: restart the server to complete" in staged.text
     assert service.restore_status(site).requested_by == "admin@example.com"
+    assert "A restore is waiting for a restart" in admin_browser.open("/").text
     twice = admin_browser.send(path, {})
     assert "already staged" in twice.text
     cancelled = admin_browser.send("/backups/restore/cancel", {}, page="/backups")
     assert "The site stays as it is." in cancelled.text
+    assert "A restore is waiting" not in admin_browser.open("/").text
     assert service.restore_status(site).state == "none"
     nothing = admin_browser.send("/backups/restore/cancel", {}, page="/backups")
     assert nothing.status_code == 200
