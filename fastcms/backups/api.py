@@ -14,10 +14,10 @@ from fastcms.backups.schemas import (
     CancelledRestore,
     CreatedBackup,
     DeletedBackup,
-    ListedBackup,
     RestoreStatus,
     StagedRestore,
-    format_created,
+    describe_created,
+    describe_list,
 )
 from fastcms.logs import get_logger
 from fastcms.web import CurrentSite
@@ -38,29 +38,13 @@ def create_backup(site: CurrentSite, caller: Creator) -> CreatedBackup:
     """Make a backup of the database and all uploaded files, while people go on working."""
     backup = service.create_backup(site)
     get_logger().info("backup created", backup=backup.filename, by=caller.name, problems=backup.problems)
-    return CreatedBackup(
-        filename=backup.filename,
-        size_bytes=backup.size_bytes,
-        created=format_created(backup.created),
-        path=backup.path,
-        problems=list(backup.problems),
-    )
+    return describe_created(backup)
 
 
 @router.get("")
 def list_backups(site: CurrentSite, _caller: Reader) -> BackupList:
     """List all backups, newest first."""
-    items = [
-        ListedBackup(
-            filename=backup.filename,
-            name=backup.name,
-            size_mb=backup.size_mb,
-            size_bytes=backup.size_bytes,
-            created=format_created(backup.created),
-        )
-        for backup in service.list_backups(site)
-    ]
-    return BackupList(items=items, total=len(items))
+    return describe_list(service.list_backups(site))
 
 
 @router.get("/restore")

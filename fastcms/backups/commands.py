@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fastcms.backups import service
 from fastcms.backups.engine.progress import OnProgress, Progress
-from fastcms.backups.schemas import RestoreState, format_created
+from fastcms.backups.schemas import RestoreState, describe_created, describe_list
 from fastcms.terminal import (
     JsonOption,
     YesOption,
@@ -38,15 +38,7 @@ def create_backup(context: typer.Context, as_json: JsonOption = False) -> None:
         with _progress_bar() as on_progress:
             backup = service.create_backup(open_site(context), on_progress)
         if as_json:
-            print_json(
-                {
-                    "filename": backup.filename,
-                    "size_bytes": backup.size_bytes,
-                    "created": format_created(backup.created),
-                    "path": backup.path,
-                    "problems": backup.problems,
-                }
-            )
+            print_json(describe_created(backup).model_dump())
             return
         output.print(f"Created {backup.path} ({backup.size_mb} MB).")
         for problem in backup.problems:
@@ -59,17 +51,7 @@ def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
     with errors_as_exit_codes(as_json=as_json):
         backups = service.list_backups(open_site(context))
         if as_json:
-            items = [
-                {
-                    "filename": b.filename,
-                    "name": b.name,
-                    "size_mb": b.size_mb,
-                    "size_bytes": b.size_bytes,
-                    "created": format_created(b.created),
-                }
-                for b in backups
-            ]
-            print_json({"items": items, "total": len(items)})
+            print_json(describe_list(backups).model_dump())
             return
         if not backups:
             output.print("There are no backups yet: make one with `fastcms backup create`.")

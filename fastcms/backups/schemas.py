@@ -1,5 +1,6 @@
 """What the backups API gives, in the documented shapes; `created` is UTC and agrees with the filename."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -86,6 +87,32 @@ class RestoreStatus(BaseModel):
     requested: datetime | None = None
     finished: datetime | None = None
     reason: str | None = None
+
+
+def describe_created(backup: Backup) -> CreatedBackup:
+    """What the API and `fastcms backup create --json` say of a backup that was just made."""
+    return CreatedBackup(
+        filename=backup.filename,
+        size_bytes=backup.size_bytes,
+        created=format_created(backup.created),
+        path=backup.path,
+        problems=list(backup.problems),
+    )
+
+
+def describe_list(backups: Sequence[Backup]) -> BackupList:
+    """What the API and `fastcms backup list --json` say of all backups."""
+    items = [
+        ListedBackup(
+            filename=backup.filename,
+            name=backup.name,
+            size_mb=backup.size_mb,
+            size_bytes=backup.size_bytes,
+            created=format_created(backup.created),
+        )
+        for backup in backups
+    ]
+    return BackupList(items=items, total=len(items))
 
 
 def format_created(created: datetime) -> str:
