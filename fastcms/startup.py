@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from fastcms.accounts.service import has_admin, setup_code
-from fastcms.backups import service as backups
+from fastcms.backups import restoring
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.schemas import RestoreState
 from fastcms.errors import BackupBusyError
@@ -86,11 +86,11 @@ def _recover(site: Site, *, is_server: bool) -> None:
             # A server waits: it was started to restore, and must not start without.
             _without_commands(FileLock(data_dir / _COMMANDS), is_server=is_server),
         ):
-            receipt = backups.recover(site, applies_staged=is_server)
+            receipt = restoring.recover(site, applies_staged=is_server)
             if receipt is not None:
                 _announce_restore(receipt)
     except BackupBusyError:
-        if is_server and backups.is_restore_pending(site):
+        if is_server and restoring.is_restore_pending(site):
             get_logger().warning("A restore is pending: stop all servers on this data folder to complete it.")
 
 

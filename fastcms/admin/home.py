@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette_admin import route
 
 from fastcms.accounts.schemas import Scope
+from fastcms.backups import restoring
 from fastcms.backups import service as backups
 from fastcms.content import service as content
 from fastcms.content.models import Collection
@@ -39,7 +40,7 @@ class HomePage(Page):
             "home.html",
             is_admin=is_admin,
             overview=await in_read(request, _overview),
-            restore=await in_thread(backups.restore_status, get_site(request)),
+            restore=await in_thread(restoring.restore_status, get_site(request)),
             backups=await in_thread(backups.list_backups, get_site(request)) if is_admin else [],
             records_key=records_key,
         )

@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
-from fastcms.backups import service
+from fastcms.backups import restoring, service
 from fastcms.backups.answers import archive_answer
 from fastcms.backups.schemas import (
     BackupList,
@@ -50,13 +50,13 @@ def list_backups(site: CurrentSite, _caller: Reader) -> BackupList:
 @router.get("/restore")
 def restore_status(site: CurrentSite, _caller: Reader) -> RestoreStatus:
     """Show the pending restore, or how the latest one ended."""
-    return service.restore_status(site)
+    return restoring.restore_status(site)
 
 
 @router.delete("/restore")
 def cancel_restore(site: CurrentSite, caller: AdminCaller) -> CancelledRestore:
     """Cancel the pending restore; the site stays as it is."""
-    pending = service.cancel_restore(site)
+    pending = restoring.cancel_restore(site)
     get_logger().info("restore cancelled", backup=pending.backup_filename, by=caller.name)
     return CancelledRestore(backup_filename=pending.backup_filename)
 
@@ -73,7 +73,7 @@ def download_backup(request: Request, site: CurrentSite, filename: str, caller: 
 @router.post("/{filename}/restore")
 def stage_restore(site: CurrentSite, filename: str, caller: AdminCaller) -> StagedRestore:
     """Check a backup whole and prepare it; the next start of the server puts it in place."""
-    pending = service.stage_restore(site, filename, caller.name)
+    pending = restoring.stage_restore(site, filename, caller.name)
     get_logger().info("restore staged", backup=pending.backup_filename, by=caller.name)
     return StagedRestore(backup_filename=pending.backup_filename)
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from fastcms.backups import service
+from fastcms.backups import restoring, service
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.schemas import RestoreState, describe_created, describe_list
 from fastcms.terminal import (
@@ -77,7 +77,7 @@ def stage_restore(
                 err=True,
             )
         with _progress_bar() as on_progress:
-            pending = service.stage_restore(open_site(context), filename, _who(), on_progress)
+            pending = restoring.stage_restore(open_site(context), filename, _who(), on_progress)
         if as_json:
             print_json({"status": "pending_restart", "backup_filename": pending.backup_filename})
         else:
@@ -91,7 +91,7 @@ def stage_restore(
 def cancel_restore(context: typer.Context, as_json: JsonOption = False) -> None:
     """Cancel the pending restore; the site stays as it is."""
     with errors_as_exit_codes(as_json=as_json):
-        pending = service.cancel_restore(open_site(context))
+        pending = restoring.cancel_restore(open_site(context))
         if as_json:
             print_json({"status": "cancelled", "backup_filename": pending.backup_filename})
         else:
@@ -103,7 +103,7 @@ def show_status(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show the newest backup, and the pending or latest restore."""
     with errors_as_exit_codes(as_json=as_json):
         site = open_site(context)
-        backups, restore = service.list_backups(site), service.restore_status(site)
+        backups, restore = service.list_backups(site), restoring.restore_status(site)
         newest = backups[0] if backups else None
         if as_json:
             print_json(

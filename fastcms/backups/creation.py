@@ -6,19 +6,18 @@ from pathlib import Path, PurePosixPath
 
 import fastcms
 from fastcms.backups import contents
-from fastcms.backups.engine.archive import ArchiveWriter, open_regular_file
-from fastcms.backups.engine.durability import publish, remove, require_free_space
+from fastcms.backups.engine.archive_writer import ArchiveWriter, open_regular_file
 from fastcms.backups.engine.manifest import DATABASE_NAME, FILES_PREFIX, METADATA_NAME, BackupManifest
 from fastcms.backups.engine.names import collision_key
 from fastcms.backups.engine.paths import DataPaths, beside
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.engine.snapshot import open_snapshot, write_snapshot
 from fastcms.database import format_utc
+from fastcms.durability import new_file, partial_path_of, remove, require_free_space
 from fastcms.media.service import TRASH_NAME, find_files_without_row
 from fastcms.site import Site
 from fastcms.sqlite import sqlite3
 
-PARTIAL_SUFFIX = ".partial"
 # Logins are not part of the state worth keeping: whoever restores, logs in again.
 OMITTED_TABLES = ("sessions",)
 
@@ -32,9 +31,7 @@ def write_backup(
     On disk: final_path is complete and fsynced, or absent.
     Raises: NotEnoughSpaceError; SnapshotError; OSError.
     """
-    # Hidden names, which nobody's copying program uses for something of its own.
-    partial_path = final_path.with_name(f".{final_path.name}{PARTIAL_SUFFIX}")
-    snapshot_path = final_path.with_name(f".{final_path.name}.db{PARTIAL_SUFFIX}")
+    snapshot_path = partial_path_of(beside(final_path, ".db"))
     by_hand = find_files_without_row(site)
     by_hand_bytes = sum(_size(paths.files_dir / path) for path in by_hand)
     database_bytes = _size(paths.database) + _size(beside(paths.database, "-wal"))
@@ -42,7 +39,11 @@ def write_backup(
     try:
         on_progress(Progress("copying the database", 0, database_bytes))
         write_snapshot(paths.database, snapshot_path, omit_rows_of=OMITTED_TABLES)
-        with closing(open_snapshot(snapshot_path)) as snapshot, ArchiveWriter(partial_path) as archive:
+        with (
+            closing(open_snapshot(snapshot_path)) as snapshot,
+            new_file(final_path) as file,
+            ArchiveWriter(file) as archive,
+        ):
             known_bytes = snapshot_path.stat().st_size + contents.read_file_bytes_total(snapshot)
             total_bytes = known_bytes + by_hand_bytes
             require_free_space(paths.backups_dir, total_bytes, "A backup")
@@ -51,9 +52,7 @@ def write_backup(
             writer.add_known_files(snapshot)
             writer.add_files(by_hand)
             archive.add_text(METADATA_NAME, writer.describe(snapshot, final_path, created).to_json())
-        publish(partial_path, final_path)
     finally:
-        remove(partial_path)
         remove(snapshot_path)
     return writer.problems
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette_admin import route
 
-from fastcms.backups import service
+from fastcms.backups import restoring, service
 from fastcms.backups.answers import archive_answer
 from fastcms.database import utc_now
 from fastcms.logs import get_logger
@@ -35,7 +35,7 @@ class BackupsPage(Page):
     async def index(self, request: Request) -> Response:
         site = get_site(request)
         backups = await in_thread(service.list_backups, site)
-        restore = await in_thread(service.restore_status, site)
+        restore = await in_thread(restoring.restore_status, site)
         return self.render(
             request,
             "backups.html",
@@ -75,7 +75,7 @@ class BackupsPage(Page):
     async def stage_restore(self, request: Request) -> Response:
         filename = request.path_params["filename"]
         pending = await in_thread(
-            service.stage_restore, get_site(request), filename, get_visitor(request).name
+            restoring.stage_restore, get_site(request), filename, get_visitor(request).name
         )
         _log(request, "restore staged", pending.backup_filename)
         return self.done(request, f"{pending.backup_filename} is checked and ready to be restored.")
@@ -83,7 +83,7 @@ class BackupsPage(Page):
     @route("/restore/cancel", methods=["POST"], name="backups-cancel")
     @errors_as_messages
     async def cancel_restore(self, request: Request) -> Response:
-        pending = await in_thread(service.cancel_restore, get_site(request))
+        pending = await in_thread(restoring.cancel_restore, get_site(request))
         _log(request, "restore cancelled", pending.backup_filename)
         return self.done(request, "Cancelled. The site stays as it is.")
 

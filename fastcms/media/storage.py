@@ -7,12 +7,10 @@ next start removes; a file in the trash that still has its row, which the next s
 file without a row, which harms nothing.
 """
 
-import errno
 import fcntl
 import hashlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Self
 
 from pydantic import ByteSize
 
+from fastcms.durability import fsync_folder, is_full_disk
 from fastcms.errors import ConflictError, NotEnoughSpaceError, TooLargeError
 from fastcms.media.content_types import HEAD_BYTES
 
@@ -29,7 +28,6 @@ TRASH_NAME = ".trash"
 # Held by a backup while it may still need deleted files; shared, for a moment, by whoever removes some.
 # Not the lock of backups itself: a deletion must not make a backup look busy.
 TRASH_LOCK_NAME = ".trash_lock"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class IncomingFile:
@@ -83,7 +81,7 @@ class IncomingFile:
                 raise ConflictError(f"There is already a file {path}.", hint="Upload it again.")
             self._path.rename(path)
             try:
-                _fsync_folder(self._files_dir)
+                fsync_folder(self._files_dir)
             except BaseException:
                 path.unlink()
                 raise
@@ -108,16 +106,6 @@ def too_large(max_size_bytes: int) -> TooLargeError:
         f"The file is larger than the limit of {limit} ({max_size_bytes} bytes).",
         hint="Upload a smaller file, or raise FASTCMS_MAX_UPLOAD_SIZE.",
     )
-
-
-def check_space(files_dir: Path, size_bytes: int) -> None:
-    """Refuse what the disk cannot hold before it is sent.
-
-    Raises: NotEnoughSpaceError.
-    """
-    free_bytes = shutil.disk_usage(files_dir).free
-    if size_bytes > free_bytes:
-        raise _not_enough_space(files_dir, f"{size_bytes} bytes are needed, {free_bytes} are free")
 
 
 def remove_stale_uploads(files_dir: Path) -> None:
@@ -184,26 +172,14 @@ def _open_locked(files_dir: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def _full_disk_explained(files_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_full_disk(error):
             raise
-        raise _not_enough_space(files_dir, f"{error.strerror}") from error
-
-
-def _not_enough_space(files_dir: Path, reason: str) -> NotEnoughSpaceError:
-    return NotEnoughSpaceError(
-        f"The file does not fit into {files_dir}: {reason}.",
-        hint="Free some space on that disk, then upload again.",
-    )
+        raise NotEnoughSpaceError(
+            f"The file does not fit into {files_dir}: {error.strerror}.",
+            hint="Free some space on that disk, then upload again.",
+        ) from error

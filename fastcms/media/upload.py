@@ -9,10 +9,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
+from fastcms.durability import require_free_space
 from fastcms.errors import FastCMSError, InvalidInputError, TooLargeError
 from fastcms.media.models import MediaFile
 from fastcms.media.service import keep_file
-from fastcms.media.storage import IncomingFile, check_space, too_large
+from fastcms.media.storage import IncomingFile, too_large
 from fastcms.site import Site
 
 _BATCH_BYTES = 1024**2
@@ -141,7 +142,7 @@ def _check_announced_size(request: Request, site: Site) -> None:
     max_size_bytes = site.settings.max_upload_size
     if int(announced) > max_size_bytes + _MAX_FORM_BYTES:
         raise too_large(max_size_bytes)
-    check_space(site.settings.files_dir, int(announced))
+    require_free_space(site.settings.files_dir, int(announced), "The upload")
 
 
 async def _store(request: Request, chunks: AsyncIterator[bytes], site: Site) -> MediaFile:

@@ -8,7 +8,7 @@ import pytest
 
 import fastcms.backups.engine
 
-ALLOWED = ("fastcms.backups.engine", "fastcms.errors", "fastcms.sqlite")
+ALLOWED = ("fastcms.backups.engine", "fastcms.errors", "fastcms.durability", "fastcms.sqlite")
 MODULES = sorted(Path(fastcms.backups.engine.__file__).parent.glob("*.py"))
 
 

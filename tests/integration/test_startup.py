@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from fastcms.backups import service
+from fastcms.backups import restoring, service
 from fastcms.backups.engine.pending import Phase, advance, read_marker, write_marker
 from fastcms.backups.engine.staging import _fingerprint
+from fastcms.backups.folder import data_paths
 from fastcms.backups.schemas import RestoreState
 from fastcms.config import Settings
 from fastcms.errors import SchemaTooNewError
@@ -38,11 +39,11 @@ def stopped(settings: Settings) -> Site:
 
 def stage(site: Site) -> None:
     with use_site(site):
-        service.stage_restore(site, service.list_backups(site)[0].filename, "me")
+        restoring.stage_restore(site, service.list_backups(site)[0].filename, "me")
 
 
 def state(site: Site) -> RestoreState:
-    return service.restore_status(site).state
+    return restoring.restore_status(site).state
 
 
 def test_a_server_applies_a_staged_restore_and_a_command_does_not(stopped: Site) -> None:
@@ -64,7 +65,7 @@ def test_a_second_server_does_not_restore_under_the_first(stopped: Site) -> None
 
 def test_a_command_finishes_a_swap_that_was_interrupted(stopped: Site) -> None:
     stage(stopped)
-    paths = service.data_paths(stopped)
+    paths = data_paths(stopped)
     pending = read_marker(paths)
     assert pending is not None
     advance(paths, pending, Phase.SWAPPING)
@@ -75,7 +76,7 @@ def test_a_command_finishes_a_swap_that_was_interrupted(stopped: Site) -> None:
 
 
 def test_a_marker_that_is_not_ours_is_moved_aside_and_the_site_is_served(stopped: Site) -> None:
-    marker = service.data_paths(stopped).marker
+    marker = data_paths(stopped).marker
     marker.write_text("restore, please")
     with serve_site(stopped):
         assert state(stopped) is RestoreState.NONE
@@ -84,7 +85,7 @@ def test_a_marker_that_is_not_ours_is_moved_aside_and_the_site_is_served(stopped
 
 def change_staged_database(site: Site, change: Callable[[sqlite3.Connection], object]) -> None:
     """Change it as if it had been staged so."""
-    paths = service.data_paths(site)
+    paths = data_paths(site)
     with closing(sqlite3.connect(paths.staged_database, isolation_level=None)) as staged:
         change(staged)
     pending = read_marker(paths)
@@ -121,7 +122,7 @@ def test_a_restored_database_of_a_newer_version_is_rolled_back(stopped: Site) ->
         stopped, lambda staged: staged.execute("UPDATE alembic_version SET version_num = '9999'")
     )
     with serve_site(stopped):
-        status = service.restore_status(stopped)
+        status = restoring.restore_status(stopped)
         assert status.state is RestoreState.ROLLED_BACK
         assert status.reason is not None
         assert "schema 9999" in status.reason
@@ -156,7 +157,7 @@ def test_receipts_survive_the_restores_they_are_about(stopped: Site) -> None:
         stage(stopped)
         with serve_site(stopped):
             pass
-    lines = service.data_paths(stopped).receipts.read_text().splitlines()
+    lines = data_paths(stopped).receipts.read_text().splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["restored", "restored"]
 
 

@@ -14,8 +14,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fastcms.backups.engine.durability import fsync_folder, publish, remove
 from fastcms.backups.engine.paths import beside
+from fastcms.durability import fsync_file, fsync_folder, remove
 from fastcms.sqlite import sqlite3
 
 _MAGIC = b"SQLite format 3\x00"
@@ -49,7 +49,9 @@ def create_database(path: Path) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("CREATE TABLE first (page)")
         connection.execute("DROP TABLE first")
-    publish(new_path, path)
+    fsync_file(new_path)
+    new_path.replace(path)
+    fsync_folder(path.parent)
 
 
 def is_live(path: Path) -> bool:

@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from fastcms.backups.engine.durability import append_durably, fsync_folder, write_durably
 from fastcms.backups.engine.paths import DataPaths
+from fastcms.durability import append_durably, fsync_folder, write_durably
 from fastcms.errors import RestoreError
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from fastcms.backups.engine.durability import remove
 from fastcms.backups.engine.paths import beside
+from fastcms.durability import remove
 from fastcms.errors import NotEnoughSpaceError, SnapshotError
 from fastcms.sqlite import sqlite3
 

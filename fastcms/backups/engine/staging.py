@@ -6,19 +6,19 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fastcms.backups.engine.archive import extract_archive, open_archive
-from fastcms.backups.engine.durability import (
+from fastcms.backups.engine.archive_reader import extract_archive, open_archive
+from fastcms.backups.engine.live import mark_as_live
+from fastcms.backups.engine.paths import DataPaths
+from fastcms.backups.engine.pending import PendingRestore, Phase, read_marker, remove_marker, write_marker
+from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
+from fastcms.backups.engine.verify import CheckContents, prepare_database
+from fastcms.durability import (
     fsync_file,
     fsync_folder,
     remove,
     require_free_space,
     write_durably,
 )
-from fastcms.backups.engine.live import mark_as_live
-from fastcms.backups.engine.paths import DataPaths
-from fastcms.backups.engine.pending import PendingRestore, Phase, read_marker, remove_marker, write_marker
-from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
-from fastcms.backups.engine.verify import CheckContents, prepare_database
 from fastcms.errors import NoPendingRestoreError, RestoreError, RestorePendingError
 
 _ID_NAME = "restore.json"
@@ -54,7 +54,12 @@ def stage_restore(
             paths.staging_dir.mkdir(mode=0o700)
             restore_id = secrets.token_hex(8)
             write_durably(paths.staging_dir / _ID_NAME, json.dumps({"restore_id": restore_id}).encode())
-            extract_archive(archive, paths.staging_dir, on_progress)
+            extract_archive(
+                archive,
+                database_path=paths.staged_database,
+                files_dir=paths.staged_files_dir,
+                on_progress=on_progress,
+            )
             total_bytes = archive.total_bytes
         on_progress(Progress("checking the database", total_bytes, total_bytes))
         prepare_database(

@@ -11,7 +11,6 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fastcms.backups.engine.durability import fsync_file, fsync_folder, remove
 from fastcms.backups.engine.live import is_live, mark_as_copy
 from fastcms.backups.engine.paths import DataPaths, beside
 from fastcms.backups.engine.pending import (
@@ -24,6 +23,7 @@ from fastcms.backups.engine.pending import (
     remove_marker,
 )
 from fastcms.backups.engine.staging import discard_staging, is_staged, remove_stale_staging
+from fastcms.durability import fsync_file, fsync_folder, remove
 from fastcms.errors import FastCMSError, RolledBackError
 from fastcms.sqlite import sqlite3
 

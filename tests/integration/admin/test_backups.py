@@ -1,6 +1,7 @@
 """The page of backups."""
 
-from fastcms.backups import service
+from fastcms.backups import restoring, service
+from fastcms.backups.folder import alone, data_paths
 from fastcms.site import Site
 from tests.integration.admin.conftest import Browser
 
@@ -27,17 +28,17 @@ def test_a_restore_is_explained_staged_and_cancelled(admin_browser: Browser, sit
     backup = service.create_backup(site)
     path = f"/backups/{backup.filename}/restore"
     assert "What will happen" in admin_browser.open(path).text
-    assert service.restore_status(site).state == "none"
+    assert restoring.restore_status(site).state == "none"
     staged = admin_browser.send(path, {})
     assert "Staged: restart the server to complete" in staged.text
-    assert service.restore_status(site).requested_by == "admin@example.com"
+    assert restoring.restore_status(site).requested_by == "admin@example.com"
     assert "A restore is waiting for a restart" in admin_browser.open("/").text
     twice = admin_browser.send(path, {})
     assert "already staged" in twice.text
     cancelled = admin_browser.send("/backups/restore/cancel", {}, page="/backups")
     assert "The site stays as it is." in cancelled.text
     assert "A restore is waiting" not in admin_browser.open("/").text
-    assert service.restore_status(site).state == "none"
+    assert restoring.restore_status(site).state == "none"
     nothing = admin_browser.send("/backups/restore/cancel", {}, page="/backups")
     assert nothing.status_code == 200
     assert "alert-danger" in nothing.text
@@ -62,11 +63,11 @@ def test_a_damaged_backup_is_refused_in_words(admin_browser: Browser, site: Site
     refused = admin_browser.send(f"/backups/{backup.filename}/restore", {})
     assert refused.status_code == 200
     assert "alert-danger" in refused.text
-    assert service.restore_status(site).state == "none"
+    assert restoring.restore_status(site).state == "none"
 
 
 def test_a_backup_while_another_runs_is_refused_in_words(admin_browser: Browser, site: Site) -> None:
-    with service._alone(service.data_paths(site), "creating a backup"):
+    with alone(data_paths(site), "creating a backup"):
         refused = admin_browser.send("/backups/create", {}, page="/backups")
     assert refused.status_code == 200
     assert "alert-danger" in refused.text

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fastcms.backups import service
+from fastcms.backups import restoring, service
 from fastcms.backups.engine.progress import Progress
 from fastcms.errors import BackupBusyError, BackupError, NotEnoughSpaceError
 from fastcms.locks import FileLock
@@ -127,7 +127,7 @@ def test_a_name_that_no_other_machine_takes_is_left_out_and_reported(site: Site)
     (site.settings.files_dir / "back\\slash.txt").write_text("by hand")
     backup = service.create_backup(site)
     assert "left out: its name holds a backslash" in backup.problems[0]
-    service.stage_restore(site, backup.filename, "me")
+    restoring.stage_restore(site, backup.filename, "me")
 
 
 def test_missing_and_damaged_uploads_are_reported_and_the_rest_is_saved(site: Site) -> None:
@@ -237,7 +237,7 @@ def test_staging_waits_for_nobody_and_says_who_is_busy(site: Site) -> None:
         FileLock(site.settings.backups_dir / ".lock").hold(purpose="creating a backup"),
         pytest.raises(BackupBusyError, match="creating a backup"),
     ):
-        service.stage_restore(site, backup.filename, "me")
+        restoring.stage_restore(site, backup.filename, "me")
 
 
 def test_files_that_another_system_takes_for_one_are_not_both_backed_up(site: Site) -> None:
@@ -249,7 +249,7 @@ def test_files_that_another_system_takes_for_one_are_not_both_backed_up(site: Si
     backup = service.create_backup(site)
     assert len(backup.problems) == 2
     assert "is the same as" in backup.problems[0]
-    service.stage_restore(site, backup.filename, "me")
+    restoring.stage_restore(site, backup.filename, "me")
 
 
 def test_a_name_that_is_no_utf_8_is_reported_and_stops_nothing(site: Site) -> None:

@@ -249,7 +249,7 @@ def test_an_announced_size_is_checked_before_anything_is_read(site: Site) -> Non
 
 def test_a_file_that_the_disk_cannot_hold_is_refused_before_it_is_sent(site: Site) -> None:
     roomy = site.settings.model_copy(update={"max_upload_size": 2**61})
-    with pytest.raises(NotEnoughSpaceError, match="are needed"):
+    with pytest.raises(NotEnoughSpaceError, match="MB are free"):
         _receive(Site(roomy, site.database), [], content_length=str(2**60))
 
 

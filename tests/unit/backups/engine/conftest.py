@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fastcms.backups.engine.archive import ArchiveWriter
+from fastcms.backups.engine.archive_writer import ArchiveWriter
 from fastcms.backups.engine.manifest import METADATA_NAME, BackupManifest
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.progress import Progress, ignore_progress
 from fastcms.backups.engine.snapshot import write_snapshot
+from fastcms.durability import new_file
 from fastcms.sqlite import sqlite3
 
 REVISIONS = ["0001"]
@@ -67,7 +68,7 @@ def make_archive(path: Path, paths: DataPaths) -> Path:
     (source / "日本語.txt").write_text("名前")
     manifest = BackupManifest(path.stem, "2025-01-15T10:00:00Z", "0.1.0", "0001", {"posts": 1}, 1, 2)
     start = Progress("writing", 0, 1)
-    with ArchiveWriter(path) as archive:
+    with new_file(path) as target, ArchiveWriter(target) as archive:
         for name, file_path in {
             "database.db": source / "database.db",
             "files/one.txt": source / "one.txt",

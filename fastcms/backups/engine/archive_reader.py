@@ -1,4 +1,4 @@
-"""Write an archive, and read one that may come from a stranger."""
+"""Read an archive that may come from a stranger."""
 
 import errno
 import hashlib
@@ -6,118 +6,29 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import IO, BinaryIO, Self
+from typing import IO
 
 from fastcms.backups.engine.manifest import (
     CHECKSUMS_NAME,
     DATABASE_NAME,
+    FILES_PREFIX,
     METADATA_NAME,
     BackupManifest,
-    format_checksums,
     parse_checksums,
     parse_manifest,
 )
 from fastcms.backups.engine.names import collision_key, unsafe_reason
 from fastcms.backups.engine.progress import OnProgress, Progress
+from fastcms.durability import sync
 from fastcms.errors import CorruptArchiveError, UnsafeArchiveError
 
 _CHUNK_BYTES = 1024**2
-_SAMPLE_BYTES = 64 * 1024
-# A sample that shrinks by less than this is not worth deflating: pictures, films, archives.
-_WORTHWHILE_RATIO = 0.95
-_FASTEST = 1
 _LARGEST_TEXT_ENTRY_BYTES = 256 * 1024**2
 _ENCRYPTED_FLAG = 0x1
-_EARLIEST, _LATEST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2107, 12, 31, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class AddedEntry:
-    sha256: str
-    size_bytes: int
-
-
-class ArchiveWriter:
-    """Writes entries one after the other; nothing is held in memory but their names and checksums.
-
-    On disk after an exception or a crash: partial_path, incomplete. Nobody lists it; the caller removes it.
-    """
-
-    def __init__(self, partial_path: Path) -> None:
-        self._checksums: list[tuple[str, str]] = []
-        descriptor = os.open(partial_path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        self._file: BinaryIO = os.fdopen(descriptor, "w+b")
-        self._zip = zipfile.ZipFile(self._file, "w")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.add_text(CHECKSUMS_NAME, format_checksums(self._checksums))
-                self._zip.close()
-            else:
-                with suppress(OSError, ValueError):  # the first error is the one to report
-                    self._zip.close()
-        finally:
-            self._file.close()
-
-    def add_folder(self, name: str) -> None:
-        """Add an empty folder; its name ends with a slash."""
-        self._zip.writestr(_new_entry(name, datetime.now(UTC), stat.S_IFDIR | 0o755), b"")
-
-    def add_text(self, name: str, content: bytes) -> None:
-        """Add a small entry from memory."""
-        self._zip.writestr(_new_entry(name, datetime.now(UTC)), content, zipfile.ZIP_DEFLATED, _FASTEST)
-        self._checksums.append((name, hashlib.sha256(content).hexdigest()))
-
-    def add_file(
-        self, name: str, source: BinaryIO, on_progress: OnProgress, progress: Progress
-    ) -> AddedEntry:
-        """Add an open regular file; progress says where the count of bytes stands before it."""
-        status = os.fstat(source.fileno())
-        info = _new_entry(name, _from_timestamp(status.st_mtime))
-        info.file_size = status.st_size  # known beforehand, so that zipfile can choose ZIP64
-        sample = source.read(_SAMPLE_BYTES)
-        if len(zlib.compress(sample, _FASTEST)) < len(sample) * _WORTHWHILE_RATIO:
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info._compresslevel = _FASTEST  # type: ignore[attr-defined] # noqa: SLF001 - no public name before 3.13
-        source.seek(0)
-        digest = hashlib.sha256()
-        done_bytes = 0
-        with self._zip.open(info, "w") as entry:
-            while chunk := source.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                entry.write(chunk)
-                done_bytes += len(chunk)
-                on_progress(Progress(progress.phase, progress.done_bytes + done_bytes, progress.total_bytes))
-        self._checksums.append((name, digest.hexdigest()))
-        return AddedEntry(digest.hexdigest(), done_bytes)
-
-
-def open_regular_file(paths: Sequence[Path]) -> BinaryIO | None:
-    """Open the first of the paths that is a regular file, not following a link; None when none is.
-
-    A file that is renamed from the first path to the second meanwhile is found at one of the two.
-    """
-    for path in paths:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            continue
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return os.fdopen(descriptor, "rb")
-        os.close(descriptor)
-    return None
 
 
 @dataclass(frozen=True)
@@ -157,15 +68,20 @@ def open_archive(path: Path) -> Iterator[CheckedArchive]:
         raise CorruptArchiveError(f"{path.name} is damaged.", hint="Use another backup.") from error
 
 
-def extract_archive(archive: CheckedArchive, target_dir: Path, on_progress: OnProgress) -> None:
-    """Unpack every entry below target_dir, comparing each with its SHA-256.
+def extract_archive(
+    archive: CheckedArchive, *, database_path: Path, files_dir: Path, on_progress: OnProgress
+) -> None:
+    """Unpack the database and the files to where they are wanted, comparing every entry with its SHA-256.
 
-    On disk: every file is fsynced; after an error, an incomplete target_dir, which the caller removes.
+    On disk: every file is fsynced; after an error, an incomplete target, which the caller removes.
     Raises: CorruptArchiveError; OSError.
     """
     done_bytes, total_bytes = 0, archive.total_bytes
+    files_dir.mkdir(mode=0o700, exist_ok=True)
     for info in archive.zip_file.infolist():
-        target = target_dir / info.filename
+        target = _target_of(info.filename, database_path, files_dir)
+        if target is None:
+            continue
         if info.is_dir():
             target.mkdir(mode=0o700, parents=True, exist_ok=True)
             continue
@@ -180,26 +96,21 @@ def extract_archive(archive: CheckedArchive, target_dir: Path, on_progress: OnPr
         on_progress(Progress("extracting", done_bytes, total_bytes))
 
 
+def _target_of(name: str, database_path: Path, files_dir: Path) -> Path | None:
+    """Where an entry goes; the manifest and the checksums are read from the archive, and go nowhere."""
+    if name == DATABASE_NAME:
+        return database_path
+    return files_dir / name.removeprefix(FILES_PREFIX) if name.startswith(FILES_PREFIX) else None
+
+
 def _copy_durably(source: IO[bytes], target: Path) -> str:
     digest = hashlib.sha256()
     with os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         while chunk := source.read(_CHUNK_BYTES):
             digest.update(chunk)
             file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
+        sync(file)
     return digest.hexdigest()
-
-
-def _new_entry(name: str, modified: datetime, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, min(max(modified, _EARLIEST), _LATEST).timetuple()[:6])
-    info.external_attr = mode << 16
-    return info
-
-
-def _from_timestamp(seconds: float) -> datetime:
-    """A file's time may be anything: what a ZIP cannot hold is brought into its range."""
-    return datetime.fromtimestamp(min(max(seconds, _EARLIEST.timestamp()), _LATEST.timestamp()), UTC)
 
 
 def _check_entries(zip_file: zipfile.ZipFile) -> None:

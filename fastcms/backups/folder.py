@@ -1,0 +1,37 @@
+"""The folder of backups: who may work in it, and what its errors mean."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastcms.backups.engine.paths import DataPaths
+from fastcms.durability import is_full_disk, remove
+from fastcms.errors import BackupError, NotEnoughSpaceError
+from fastcms.locks import FileLock
+from fastcms.site import Site
+
+
+def data_paths(site: Site) -> DataPaths:
+    return DataPaths(site.settings.data_dir)
+
+
+@contextmanager
+def alone(paths: DataPaths, purpose: str) -> Iterator[None]:
+    """Hold the lock of backups; what a killed holder left unfinished is removed first."""
+    paths.backups_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(paths.backups_dir / ".lock").hold(purpose=purpose, timeout_seconds=0):
+        for left_over in paths.backups_dir.glob(".backup_*.partial"):
+            remove(left_over)
+        yield
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn an I/O error into a BackupError that says which file, and a full disk into NotEnoughSpaceError."""
+    try:
+        yield
+    except OSError as error:
+        kind = NotEnoughSpaceError if is_full_disk(error) else BackupError
+        raise kind(
+            f"{what} failed: {error.strerror or error} ({error.filename or 'unnamed file'}).",
+            hint="Look at the disk's free space and health, then try again.",
+        ) from error

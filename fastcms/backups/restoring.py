@@ -1,0 +1,152 @@
+"""Stage, cancel and finish restores: joins the engine with the site."""
+
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from fastcms.backups import contents
+from fastcms.backups.creation import OMITTED_TABLES
+from fastcms.backups.engine import live, staging, swap
+from fastcms.backups.engine.paths import beside
+from fastcms.backups.engine.pending import (
+    PendingRestore,
+    Phase,
+    RestoreReceipt,
+    read_marker,
+    read_receipts,
+)
+from fastcms.backups.engine.progress import OnProgress, ignore_progress
+from fastcms.backups.folder import alone, data_paths, explained
+from fastcms.backups.schemas import RestoreState, RestoreStatus
+from fastcms.backups.service import find_backup
+from fastcms.content.schemas import RecordQuery
+from fastcms.content.service import list_collections, list_records
+from fastcms.database import Base, known_revisions
+from fastcms.errors import BackupBusyError, RestoreError
+from fastcms.logs import get_logger
+from fastcms.site import Site
+
+
+def stage_restore(
+    site: Site, filename: str, requested_by: str, on_progress: OnProgress = ignore_progress
+) -> PendingRestore:
+    """Check a backup whole and prepare it, so that the next start of the server restores it.
+
+    Raises: what `find_backup` and `engine.staging.stage_restore` raise; BackupBusyError.
+    """
+    backup = find_backup(site, filename)
+    paths = data_paths(site)
+    with explained("Staging the restore"), alone(paths, "staging a restore"):
+        return staging.stage_restore(
+            paths,
+            Path(backup.path),
+            requested_by=requested_by,
+            known_revisions=known_revisions(),
+            check_contents=contents.refuse_strange_paths,
+            omit_rows_of=OMITTED_TABLES,
+            on_progress=on_progress,
+        )
+
+
+def cancel_restore(site: Site) -> PendingRestore:
+    """Forget the pending restore. Raises: NoPendingRestoreError; RestorePendingError; BackupBusyError."""
+    paths = data_paths(site)
+    with explained("Cancelling the restore"), alone(paths, "cancelling a restore"):
+        return staging.cancel_restore(paths)
+
+
+def restore_status(site: Site) -> RestoreStatus:
+    """The pending restore, or else how the latest one ended."""
+    paths = data_paths(site)
+    pending = read_marker(paths)
+    if pending is not None:
+        return RestoreStatus(
+            state=RestoreState.PENDING,
+            backup_filename=pending.backup_filename,
+            requested_by=pending.requested_by,
+            requested=datetime.fromisoformat(pending.requested),
+        )
+    latest: RestoreReceipt | None = None
+    for latest in read_receipts(paths.receipts):  # noqa: B007 - the last one is wanted
+        pass
+    if latest is None:
+        return RestoreStatus(state=RestoreState.NONE)
+    return RestoreStatus(
+        state=RestoreState(latest.outcome),
+        backup_filename=latest.backup_filename,
+        requested_by=latest.requested_by,
+        requested=datetime.fromisoformat(latest.requested),
+        finished=datetime.fromisoformat(latest.finished),
+        reason=latest.reason or None,
+    )
+
+
+def is_restore_pending(site: Site) -> bool:
+    return data_paths(site).marker.exists()
+
+
+def recover(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
+    """Make app.db safe to open, and finish the pending restore; return its receipt, if there was one.
+
+    Only at start, before app.db is opened by anyone. Without applies_staged, a restore is only finished when
+    its swap was interrupted.
+    """
+    database_path = data_paths(site).database
+    for kept_path in live.adopt_database(database_path):
+        get_logger().warning(
+            "app.db was replaced by hand beside a journal of its predecessor; the journal was moved aside.",
+            journal=str(kept_path),
+        )
+    receipt = _finish_pending_restore(site, applies_staged=applies_staged)
+    live.mark_as_live(database_path)  # a safety copy that was put back
+    if not database_path.exists():
+        live.create_database(database_path)
+    _remove_left_overs(site)
+    return receipt
+
+
+def _remove_left_overs(site: Site) -> None:
+    """Remove what a killed backup left unfinished, unless one is being made."""
+    with suppress(BackupBusyError), alone(data_paths(site), "removing left-overs"):
+        pass
+
+
+def _finish_pending_restore(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
+    paths = data_paths(site)
+    try:
+        pending = read_marker(paths)
+    except RestoreError as error:
+        # FastCMS replaces its marker in one step, so this is somebody else's file: the site is untouched.
+        paths.marker.replace(beside(paths.marker, ".unreadable"))
+        get_logger().error(error.message, hint=error.hint)
+        return None
+    if pending is not None and pending.phase is Phase.STAGED and not applies_staged:
+        return None
+    try:
+        receipt = swap.apply_pending_restore(paths, lambda: _bring_up(site))
+    except OSError as error:
+        pending = read_marker(paths)
+        if pending is None or pending.phase is not Phase.STAGED:
+            raise
+        get_logger().error("The restore could not begin; it stays staged.", reason=str(error))
+        return None
+    if receipt is not None:
+        log = get_logger().info if receipt.outcome == RestoreState.RESTORED else get_logger().error
+        log(f"restore {receipt.outcome}", **asdict(receipt))
+    return receipt
+
+
+def _bring_up(site: Site) -> None:
+    """Migrate the restored database and read from every table through the application's own models."""
+    try:
+        site.database.migrate()
+        with site.database.read() as session:
+            for table in Base.metadata.sorted_tables:
+                session.execute(sa.select(table).limit(1)).all()
+            for collection in list_collections(session):
+                list_records(session, collection, RecordQuery(per_page=1))
+    finally:
+        site.database.close()
