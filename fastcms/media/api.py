@@ -1,6 +1,7 @@
 """Routes of uploaded files."""
 
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -13,7 +14,8 @@ from fastcms.media import service
 from fastcms.media.content_types import is_inline
 from fastcms.media.models import MediaFile
 from fastcms.media.schemas import FileInfo, FilePage
-from fastcms.media.upload import receive_file
+from fastcms.site import Site
+from fastcms.uploads import MULTIPART_BODY, receive_upload
 from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/files", tags=["files"])
@@ -21,21 +23,6 @@ serving_router = APIRouter(tags=["files"])
 
 _MAY_READ = Depends(require(Scope.CONTENT_READ))
 _MAY_WRITE = Depends(require(Scope.CONTENT_WRITE))
-# The route reads the body itself, so FastAPI cannot know it.
-_MULTIPART_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            }
-        },
-    }
-}
 _SERVED_HEADERS = {
     # A URL's bytes never change: another file has another id.
     "Cache-Control": "public, max-age=31536000, immutable",
@@ -60,10 +47,22 @@ def file_info(file: MediaFile) -> FileInfo:
     )
 
 
-@router.post("", status_code=201, dependencies=[_MAY_WRITE], openapi_extra=_MULTIPART_BODY)
+@router.post("", status_code=201, dependencies=[_MAY_WRITE], openapi_extra=MULTIPART_BODY)
 async def upload_file(request: Request, site: CurrentSite) -> FileInfo:
     """Upload a file, as multipart/form-data with one part named `file`."""
     return file_info(await receive_file(request, site))
+
+
+async def receive_file(request: Request, site: Site) -> MediaFile:
+    """Store the file that a request carries.
+
+    On disk: the complete file and its row, or nothing.
+    """
+    settings = site.settings
+    keep = partial(service.keep_file, site)
+    return await receive_upload(
+        request, settings.files_dir, keep, max_size_bytes=int(settings.max_upload_size)
+    )
 
 
 @router.get("", dependencies=[_MAY_READ])

@@ -5,7 +5,8 @@ import re
 
 import filetype
 
-HEAD_BYTES = 8192
+from fastcms.incoming import HEAD_BYTES
+
 UNKNOWN = "application/octet-stream"
 
 # Shown by browsers without running anything. Not PDF: browsers refuse to show one under the `sandbox` policy

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from fastcms.config import Settings
 from fastcms.database import utc_now
 from fastcms.errors import BackupBusyError, NotFoundError
+from fastcms.incoming import IncomingFile, remove_stale_uploads
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.content_types import detect_content_type
@@ -19,12 +20,10 @@ from fastcms.media.names import clean_filename, stored_name
 from fastcms.media.storage import (
     TRASH_LOCK_NAME,
     TRASH_NAME,
-    IncomingFile,
     list_files_on_disk,
     list_trash,
     move_to_trash,
     remove_from_trash,
-    remove_stale_uploads,
     take_from_trash,
 )
 from fastcms.site import Site

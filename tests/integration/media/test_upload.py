@@ -20,8 +20,8 @@ from fastcms.config import Settings
 from fastcms.errors import FastCMSError, InvalidInputError, NotEnoughSpaceError, TooLargeError
 from fastcms.main import create_app
 from fastcms.media import service
+from fastcms.media.api import receive_file
 from fastcms.media.models import MediaFile
-from fastcms.media.upload import receive_file
 from fastcms.site import Site
 from fastcms.sqlite import sqlite3
 

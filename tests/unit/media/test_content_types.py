@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fastcms.media.content_types import HEAD_BYTES, INLINE_TYPES, UNKNOWN, detect_content_type, is_inline
+from fastcms.incoming import HEAD_BYTES
+from fastcms.media.content_types import INLINE_TYPES, UNKNOWN, detect_content_type, is_inline
 
 
 def _picture(kind: str) -> bytes:

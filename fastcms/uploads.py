@@ -1,6 +1,8 @@
 """Read an upload from the network: multipart/form-data, piece by piece, straight to the disk."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import anyio
 from anyio import to_thread
@@ -11,15 +13,30 @@ from starlette.requests import ClientDisconnect
 
 from fastcms.durability import require_free_space
 from fastcms.errors import FastCMSError, InvalidInputError, TooLargeError
-from fastcms.media.models import MediaFile
-from fastcms.media.service import keep_file
-from fastcms.media.storage import IncomingFile, too_large
-from fastcms.site import Site
+from fastcms.incoming import IncomingFile, too_large
 
+# A route that reads the body itself says so in its `openapi_extra`.
+MULTIPART_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
 _BATCH_BYTES = 1024**2
 _MAX_FORM_BYTES = 1024**2  # boundaries, headers and other fields
 _DRAIN_SECONDS = 10
 _HOW_TO = "Send the file as a form's part named `file`: curl -F file=@NAME."
+
+Result = TypeVar("Result")
+Keep = Callable[[IncomingFile, str], Result]
 
 
 class _FileForm:
@@ -115,18 +132,23 @@ def _unescape(name: bytes) -> bytes:
     return name.replace(b"%22", b'"').replace(b"%0D", b"\r").replace(b"%0A", b"\n")
 
 
-async def receive_file(request: Request, site: Site) -> MediaFile:
-    """Store the file that a request carries. The event loop never waits for the disk.
+async def receive_upload(
+    request: Request, folder: Path, keep: Keep[Result], *, max_size_bytes: int | None = None
+) -> Result:
+    """Stream the file that a request carries into a folder, and let `keep(incoming, filename)` keep it.
 
-    On disk: the complete file and its row, or nothing.
-    Raises: InvalidInputError; TooLargeError; NotEnoughSpaceError.
+    `keep` runs in a worker thread: the event loop never waits for the disk. What it does not keep is removed.
+    Without max_size_bytes, only the disk limits the file.
+
+    Raises: InvalidInputError; TooLargeError; NotEnoughSpaceError; what `keep` raises.
     """
     is_sending = "100-continue" not in request.headers.get("expect", "").lower()
     chunks = request.stream()
     try:
-        await to_thread.run_sync(_check_announced_size, request, site)
+        await to_thread.run_sync(_check_announced_size, request, folder, max_size_bytes)
         is_sending = True
-        return await _store(request, chunks, site)
+        incoming = await to_thread.run_sync(IncomingFile, folder, max_size_bytes)
+        return await _receive(request, chunks, incoming, keep)
     except FastCMSError:
         # A connection closed on a client that still sends shows it a broken pipe instead of the answer.
         # Who waits for "100 Continue" is not sending.
@@ -135,19 +157,18 @@ async def receive_file(request: Request, site: Site) -> MediaFile:
         raise
 
 
-def _check_announced_size(request: Request, site: Site) -> None:
+def _check_announced_size(request: Request, folder: Path, max_size_bytes: int | None) -> None:
     announced = request.headers.get("content-length", "")
     if not (announced.isascii() and announced.isdigit()):
         return
-    max_size_bytes = site.settings.max_upload_size
-    if int(announced) > max_size_bytes + _MAX_FORM_BYTES:
+    if max_size_bytes is not None and int(announced) > max_size_bytes + _MAX_FORM_BYTES:
         raise too_large(max_size_bytes)
-    require_free_space(site.settings.files_dir, int(announced), "The upload")
+    require_free_space(folder, int(announced), "The upload")
 
 
-async def _store(request: Request, chunks: AsyncIterator[bytes], site: Site) -> MediaFile:
-    settings = site.settings
-    incoming = await to_thread.run_sync(IncomingFile, settings.files_dir, int(settings.max_upload_size))
+async def _receive(
+    request: Request, chunks: AsyncIterator[bytes], incoming: IncomingFile, keep: Keep[Result]
+) -> Result:
     try:
         form = _FileForm(request.headers.get("content-type", ""), incoming)
         await _feed_all(chunks, form)
@@ -155,7 +176,7 @@ async def _store(request: Request, chunks: AsyncIterator[bytes], site: Site) -> 
             raise _malformed("its last boundary is missing")
         if not form.filename:
             raise _file_missing("The form has no part named `file`.")
-        return await to_thread.run_sync(keep_file, site, incoming, form.filename)
+        return await to_thread.run_sync(keep, incoming, form.filename)
     finally:
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(incoming.close)
