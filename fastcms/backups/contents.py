@@ -24,6 +24,11 @@ def read_file_rows(snapshot: sqlite3.Connection) -> Iterator[FileRow]:
         yield FileRow(*row)
 
 
+def refuse_strange_contents(database: sqlite3.Connection) -> None:
+    """Refuse a database that FastCMS cannot have made. Raises: UnsafeArchiveError."""
+    refuse_strange_paths(database)
+
+
 def refuse_strange_paths(database: sqlite3.Connection) -> None:
     """Refuse a database whose files would lie elsewhere than in data/files.
 

@@ -1,17 +1,14 @@
-"""Read an archive that may come from a stranger."""
+"""Read an archive that may come from a stranger: whatever no FastCMS backup has is refused, never mended."""
 
-import errno
 import hashlib
 import os
 import stat
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO
+from pathlib import Path
 
+from fastcms.backups.engine.entry_names import EntryNames
 from fastcms.backups.engine.manifest import (
     CHECKSUMS_NAME,
     DATABASE_NAME,
@@ -21,151 +18,174 @@ from fastcms.backups.engine.manifest import (
     parse_checksums,
     parse_manifest,
 )
-from fastcms.backups.engine.names import collision_key, unsafe_reason
 from fastcms.backups.engine.progress import OnProgress, Progress
+from fastcms.backups.engine.refusals import corrupt, unsafe
+from fastcms.backups.engine.zip_content import read_content
+from fastcms.backups.engine.zip_entries import ZipEntry, read_entries
 from fastcms.durability import sync
-from fastcms.errors import CorruptArchiveError, UnsafeArchiveError
+from fastcms.errors import ArchiveError
 
-_CHUNK_BYTES = 1024**2
-_LARGEST_TEXT_ENTRY_BYTES = 256 * 1024**2
-_ENCRYPTED_FLAG = 0x1
+_LARGEST_METADATA_BYTES = 16 * 1024**2
+_LARGEST_CHECKSUMS_BYTES = 256 * 1024**2
+# The low half of the attributes is DOS's: volume label, folder, device, and Windows' reparse point.
+_DOS_LABEL, _DOS_FOLDER, _DOS_DEVICE, _DOS_LINK = 0x08, 0x10, 0x40, 0x400
 
 
 @dataclass(frozen=True)
 class CheckedArchive:
-    """An archive whose names, types and manifest are sound; its bytes are checked as they are extracted."""
+    """An archive whose structure, names, types and manifest are sound; its bytes are checked when read.
 
-    zip_file: zipfile.ZipFile
+    The sizes are those of the unpacked entries. `entry_count` counts what unpacking makes: files, and folders
+    whether or not they have an entry of their own.
+    """
+
+    descriptor: int
     manifest: BackupManifest
     checksums: dict[str, str]
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(info.file_size for info in self.zip_file.infolist())
+    entry_count: int
+    total_bytes: int
+    database_bytes: int
+    files_bytes: int
 
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[CheckedArchive]:
     """Open an archive and check everything about it that does not need its contents unpacked.
 
-    Raises: CorruptArchiveError; UnsafeArchiveError; UnsupportedVersionError.
+    Raises: CorruptArchiveError; UnsafeArchiveError; UnsupportedVersionError; OSError.
     """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        with zipfile.ZipFile(path) as zip_file:
-            _check_entries(zip_file)
-            checksums = parse_checksums(_read_text_entry(zip_file, CHECKSUMS_NAME))
-            manifest = parse_manifest(_read_text_entry(zip_file, METADATA_NAME))
-            _compare_with_checksums(zip_file, checksums)
-            yield CheckedArchive(zip_file, manifest, checksums)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise CorruptArchiveError(
-            f"{path.name} is damaged, or no ZIP archive: {error}.", hint="Use another backup."
-        ) from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        # zipfile went where a damaged offset sent it.
-        raise CorruptArchiveError(f"{path.name} is damaged.", hint="Use another backup.") from error
+        yield _check(descriptor)
+    except ArchiveError as error:
+        # Here the file's name is known, which its reader needs and the parts of the archive do not.
+        raise type(error)(f"{path.name}: {error.message}", hint=error.hint, code=error.code) from error
+    finally:
+        os.close(descriptor)
 
 
 def extract_archive(
-    archive: CheckedArchive, *, database_path: Path, files_dir: Path, on_progress: OnProgress
+    archive: CheckedArchive, *, database_path: Path, files_dir: Path | None, on_progress: OnProgress
 ) -> None:
     """Unpack the database and the files to where they are wanted, comparing every entry with its SHA-256.
 
+    Without files_dir, the files are read and compared, but not written.
     On disk: every file is fsynced; after an error, an incomplete target, which the caller removes.
-    Raises: CorruptArchiveError; OSError.
+    Raises: CorruptArchiveError; UnsafeArchiveError; OSError.
     """
-    done_bytes, total_bytes = 0, archive.total_bytes
-    files_dir.mkdir(mode=0o700, exist_ok=True)
-    for info in archive.zip_file.infolist():
-        target = _target_of(info.filename, database_path, files_dir)
-        if target is None:
+    done_bytes = 0
+    if files_dir is not None:
+        files_dir.mkdir(mode=0o700, exist_ok=True)
+    for entry in read_entries(archive.descriptor):
+        target = _target_of(entry.name, database_path, files_dir)
+        if entry.is_folder:
+            if target is not None:
+                target.mkdir(mode=0o700, parents=True, exist_ok=True)
             continue
-        if info.is_dir():
-            target.mkdir(mode=0o700, parents=True, exist_ok=True)
-            continue
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with archive.zip_file.open(info) as source:
-            sha256 = _copy_durably(source, target)
-        if sha256 != archive.checksums.get(info.filename, sha256):
-            raise CorruptArchiveError(
-                f"{info.filename} in the backup differs from its checksum.", hint="Use another backup."
-            )
-        done_bytes += info.file_size
-        on_progress(Progress("extracting", done_bytes, total_bytes))
+        if target is not None:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sha256 = _copy_durably(archive.descriptor, entry, target)
+        if sha256 != archive.checksums.get(entry.name, sha256):
+            raise corrupt(f"{entry.name!r} differs from its checksum.", code="archive_checksum")
+        done_bytes += entry.size_bytes
+        on_progress(Progress("extracting", done_bytes, archive.total_bytes))
 
 
-def _target_of(name: str, database_path: Path, files_dir: Path) -> Path | None:
+def _target_of(name: str, database_path: Path, files_dir: Path | None) -> Path | None:
     """Where an entry goes; the manifest and the checksums are read from the archive, and go nowhere."""
     if name == DATABASE_NAME:
         return database_path
-    return files_dir / name.removeprefix(FILES_PREFIX) if name.startswith(FILES_PREFIX) else None
+    if files_dir is None or not name.startswith(FILES_PREFIX):
+        return None
+    return files_dir / name.removeprefix(FILES_PREFIX)
 
 
-def _copy_durably(source: IO[bytes], target: Path) -> str:
+def _copy_durably(descriptor: int, entry: ZipEntry, target: Path | None) -> str:
+    """Read an entry whole, write it to target if there is one, and return its SHA-256."""
     digest = hashlib.sha256()
-    with os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        while chunk := source.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            file.write(chunk)
+    content = read_content(descriptor, entry)
+    if target is None:
+        for piece in content:
+            digest.update(piece)
+        return digest.hexdigest()
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+    with os.fdopen(os.open(target, flags, 0o600), "wb") as file:
+        for piece in content:
+            digest.update(piece)
+            file.write(piece)
         sync(file)
     return digest.hexdigest()
 
 
-def _check_entries(zip_file: zipfile.ZipFile) -> None:
-    seen: dict[str, str] = {}
-    for info in zip_file.infolist():
-        # orig_filename: zipfile cuts `filename` at NUL and turns backslashes round.
-        name = info.orig_filename
-        reason = unsafe_reason(name) or _unsafe_type(info)
-        if reason is not None:
-            raise _unsafe(name, reason)
-        key = collision_key(name.removesuffix("/"))
-        if key in seen:
-            raise _unsafe(name, f"collides with {seen[key]!r}")
-        seen[key] = name
-    files = {key for key, name in seen.items() if not name.endswith("/")}
-    for key, name in seen.items():
-        if any(str(parent) in files for parent in PurePosixPath(key).parents):
-            raise _unsafe(name, "lies below a file")
-
-
-def _unsafe_type(info: zipfile.ZipInfo) -> str | None:
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    expected = stat.S_IFDIR if info.is_dir() else stat.S_IFREG
-    if kind not in (0, expected):
-        return "is neither a file nor a folder"
-    if (info.external_attr >> 16) & (stat.S_ISUID | stat.S_ISGID):
-        return "carries set-user-id rights"
-    if info.flag_bits & _ENCRYPTED_FLAG:
-        return "is encrypted"
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return f"is compressed with the unusual method {info.compress_type}"
-    return None
-
-
-def _unsafe(name: str, reason: str) -> UnsafeArchiveError:
-    return UnsafeArchiveError(
-        f"The backup holds an entry that no FastCMS backup has: {name!r} {reason}.",
-        hint="Do not trust where this file came from; use another backup.",
+def _check(descriptor: int) -> CheckedArchive:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise corrupt("This is no file.", code="archive_not_zip")
+    names = EntryNames()
+    texts: dict[str, ZipEntry] = {}
+    total_bytes = database_bytes = files_bytes = 0
+    for entry in read_entries(descriptor):
+        names.add(entry.name)
+        _refuse_type(entry)
+        total_bytes += entry.size_bytes
+        if entry.name.startswith(FILES_PREFIX):
+            files_bytes += entry.size_bytes
+        elif entry.name == DATABASE_NAME:
+            database_bytes = entry.size_bytes
+        else:
+            texts[entry.name] = entry
+    entry_count = names.finish()
+    del names  # before more memory is needed: a large site has many
+    checksums = parse_checksums(_read_text(descriptor, texts, CHECKSUMS_NAME))
+    manifest = parse_manifest(_read_text(descriptor, texts, METADATA_NAME))
+    _compare_with_checksums(descriptor, checksums)
+    return CheckedArchive(
+        descriptor, manifest, checksums, entry_count, total_bytes, database_bytes, files_bytes
     )
 
 
-def _read_text_entry(zip_file: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        info = zip_file.getinfo(name)
-    except KeyError as error:
-        raise CorruptArchiveError(
-            f"The archive has no {name}: it is no FastCMS backup.", hint="Use another backup."
-        ) from error
-    if info.file_size > _LARGEST_TEXT_ENTRY_BYTES:
-        raise _unsafe(name, "is absurdly large")
-    return zip_file.read(info)
+def _refuse_type(entry: ZipEntry) -> None:
+    mode, dos = entry.attributes >> 16, entry.attributes & 0xFFFF
+    kind = stat.S_IFMT(mode)
+    if kind == stat.S_IFLNK or dos & _DOS_LINK:
+        raise unsafe(f"{entry.name!r} is a link.", code="archive_link")
+    if kind not in (0, stat.S_IFDIR if entry.is_folder else stat.S_IFREG) or dos & (_DOS_LABEL | _DOS_DEVICE):
+        raise unsafe(
+            f"{entry.name!r} is neither a plain file nor a plain folder.", code="archive_special_file"
+        )
+    if dos & _DOS_FOLDER and not entry.is_folder:
+        raise unsafe(
+            f"{entry.name!r} is marked as a folder, but named as a file.", code="archive_special_file"
+        )
+    # On a folder, set-group-id only says which group its new files get.
+    if mode & (stat.S_ISUID | (0 if entry.is_folder else stat.S_ISGID)):
+        raise unsafe(f"{entry.name!r} carries the rights of its owner (set-user-id).", code="archive_setuid")
+    if entry.is_folder and (entry.size_bytes or entry.compressed_bytes):
+        raise unsafe(f"The folder {entry.name!r} has content of its own.", code="archive_folder_content")
 
 
-def _compare_with_checksums(zip_file: zipfile.ZipFile, checksums: dict[str, str]) -> None:
-    present = {info.filename for info in zip_file.infolist() if not info.is_dir()} - {CHECKSUMS_NAME}
-    for name in sorted(present ^ checksums.keys()) + sorted({DATABASE_NAME} - present):
-        where = "is not in its checksums" if name in present else "is missing from it"
-        raise CorruptArchiveError(f"The backup is not whole: {name} {where}.", hint="Use another backup.")
+def _read_text(descriptor: int, texts: dict[str, ZipEntry], name: str) -> bytes:
+    entry = texts.get(name)
+    if entry is None:
+        raise corrupt(f"The archive has no {name}: it is no FastCMS backup.", code="archive_entry_missing")
+    largest_bytes = _LARGEST_METADATA_BYTES if name == METADATA_NAME else _LARGEST_CHECKSUMS_BYTES
+    if entry.size_bytes > largest_bytes:
+        raise unsafe(
+            f"{name} is absurdly large: {entry.size_bytes:,} bytes; up to {largest_bytes:,} are read.",
+            code="archive_text_too_large",
+        )
+    return b"".join(read_content(descriptor, entry))
+
+
+def _compare_with_checksums(descriptor: int, checksums: dict[str, str]) -> None:
+    """Refuse an archive unless it has the entries of its checksums, and no others."""
+    files = (entry.name for entry in read_entries(descriptor) if not entry.is_folder)
+    missing = checksums.keys() | {DATABASE_NAME}
+    for name in files:
+        if name in checksums:
+            missing.remove(name)
+        elif name != CHECKSUMS_NAME:
+            raise corrupt(f"{name!r} is not in the archive's checksums.", code="archive_entry_unexpected")
+    if missing:
+        raise corrupt(
+            f"{min(missing)!r} is missing from the archive: it is not whole.", code="archive_entry_missing"
+        )

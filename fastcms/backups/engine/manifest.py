@@ -1,12 +1,14 @@
 """What is in a backup: metadata.json and checksums.sha256."""
 
+import io
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fastcms.errors import CorruptArchiveError, UnsupportedVersionError
+from fastcms.backups.engine.refusals import corrupt
+from fastcms.errors import UnsupportedVersionError
 
 FORMAT_VERSION = 1
 DATABASE_NAME = "database.db"
@@ -14,7 +16,8 @@ METADATA_NAME = "metadata.json"
 CHECKSUMS_NAME = "checksums.sha256"
 FILES_PREFIX = "files/"
 
-_CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+_CHECKSUM_LINE = re.compile(rb"([0-9a-f]{64})  ([^\n]+)\n?")
+_INT64 = 2**63
 
 
 @dataclass(frozen=True)
@@ -42,26 +45,45 @@ def parse_manifest(content: bytes) -> BackupManifest:
     """
     try:
         values: dict[str, Any] = json.loads(content)
-        if values["format_version"] > FORMAT_VERSION:
+        version = _number(values["format_version"])
+        if version > FORMAT_VERSION:
             raise UnsupportedVersionError(
-                f"The backup has format {values['format_version']}; FastCMS reads up to {FORMAT_VERSION}.",
+                f"The backup has format {version}; FastCMS reads up to {FORMAT_VERSION}.",
                 hint="Install a newer FastCMS.",
             )
         return BackupManifest(
-            backup_name=str(values["backup_name"]),
-            timestamp=str(values["timestamp"]),
-            app_version=str(values["app_version"]),
-            schema_revision=str(values["schema_revision"]),
-            counts={str(name): int(count) for name, count in values["counts"].items()},
-            database_size_bytes=int(values["database_size_bytes"]),
-            files_size_bytes=int(values["files_size_bytes"]),
-            problems=[str(problem) for problem in values.get("problems", [])],
+            backup_name=_text(values["backup_name"]),
+            timestamp=_text(values["timestamp"]),
+            app_version=_text(values["app_version"]),
+            schema_revision=_text(values["schema_revision"]),
+            counts={_text(name): _number(count) for name, count in values["counts"].items()},
+            database_size_bytes=_number(values["database_size_bytes"]),
+            files_size_bytes=_number(values["files_size_bytes"]),
+            problems=[_text(problem) for problem in values.get("problems", [])],
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptArchiveError(
-            f"{METADATA_NAME} in the backup is damaged: {type(error).__name__} {error}.",
-            hint="Use another backup.",
+    except RecursionError as error:
+        raise corrupt(f"{METADATA_NAME} is nested too deeply.", code="archive_json_too_deep") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise corrupt(
+            f"{METADATA_NAME} is damaged: {type(error).__name__} {str(error)[:200]}.",
+            code="archive_metadata",
         ) from error
+
+
+def _text(value: object) -> str:
+    """A text that can be shown: JSON can also name half a character, which UTF-8 has not."""
+    if not isinstance(value, str):
+        raise TypeError("text expected")
+    value.encode()
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("a whole number expected")
+    if not 0 <= value < _INT64:
+        raise ValueError("a number out of range")
+    return value
 
 
 def format_checksums(checksums: Iterable[tuple[str, str]]) -> bytes:
@@ -72,18 +94,20 @@ def format_checksums(checksums: Iterable[tuple[str, str]]) -> bytes:
 def parse_checksums(content: bytes) -> dict[str, str]:
     """Name -> SHA-256. Raises: CorruptArchiveError."""
     checksums: dict[str, str] = {}
-    try:
-        # Not splitlines(): a file's name may hold U+2028, which it would split at.
-        for line in content.decode().removesuffix("\n").split("\n"):
-            match = _CHECKSUM_LINE.fullmatch(line)
-            if match is None or match[2] in checksums:
-                raise CorruptArchiveError(
-                    f"{CHECKSUMS_NAME} in the backup has a wrong or a repeated line: {line[:100]!r}.",
-                    hint="Use another backup.",
-                )
-            checksums[match[2]] = match[1]
-    except UnicodeDecodeError as error:
-        raise CorruptArchiveError(
-            f"{CHECKSUMS_NAME} in the backup is not text.", hint="Use another backup."
-        ) from error
+    for line in io.BytesIO(content):  # one after the other: a large site has hundreds of thousands
+        match = _CHECKSUM_LINE.fullmatch(line)
+        name = None if match is None else _decode(match[2])
+        if match is None or name is None or name in checksums:
+            raise corrupt(
+                f"{CHECKSUMS_NAME} has a wrong or a repeated line: {line[:100]!r}.",
+                code="archive_checksum_line",
+            )
+        checksums[name] = match[1].decode()
     return checksums
+
+
+def _decode(name: bytes) -> str | None:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return None

@@ -40,7 +40,7 @@ def test_a_changed_byte_is_found(archive_path: Path, tmp_path: Path) -> None:
 
 def test_changed_content_with_a_right_crc_is_found_by_its_checksum(rewrite: Rewrite, tmp_path: Path) -> None:
     path = rewrite(lambda info, data: (info, b"changed" if info.filename == "files/one.txt" else data))
-    with pytest.raises(CorruptArchiveError, match=r"files/one\.txt in the backup differs"):
+    with pytest.raises(CorruptArchiveError, match=r"'files/one\.txt' differs"):
         extract(path, tmp_path / "out")
 
 
@@ -54,7 +54,7 @@ def test_a_missing_entry_is_named(rewrite: Rewrite, tmp_path: Path, name: str) -
 def test_an_entry_without_a_checksum_is_refused(archive_path: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(archive_path, "a") as archive:
         archive.writestr("files/extra.txt", "extra")
-    with pytest.raises(CorruptArchiveError, match=r"files/extra\.txt is not in its checksums"):
+    with pytest.raises(CorruptArchiveError, match=r"'files/extra\.txt' is not in the archive's checksums"):
         extract(archive_path, tmp_path / "out")
 
 
@@ -64,8 +64,8 @@ def test_an_entry_without_a_checksum_is_refused(archive_path: Path, tmp_path: Pa
         ("../../outside", "leads out of its folder"),
         ("/outside", "is absolute"),
         ("files/..\\..\\outside", "backslash"),
-        ("files/ONE.txt", "collides with"),
-        ("files/one.txt/below", "lies below a file"),
+        ("files/ONE.txt", "are one file to some systems"),
+        ("files/one.txt/below", "both a file and a folder"),
         ("app.db", "is not part of a backup"),
     ],
 )
@@ -100,7 +100,9 @@ def test_an_unusual_compression_method_is_refused(archive_path: Path, tmp_path: 
 @pytest.mark.parametrize("size_bytes", [0, 1, 21, 22, 500])
 def test_a_truncated_archive_is_a_clear_error(archive_path: Path, tmp_path: Path, size_bytes: int) -> None:
     archive_path.write_bytes(archive_path.read_bytes()[:size_bytes])
-    with pytest.raises(CorruptArchiveError, match=r"backup_20250115_100000\.zip is damaged"):
+    with pytest.raises(
+        CorruptArchiveError, match=r"backup_20250115_100000\.zip: .*(damaged|cut off|missing)"
+    ):
         extract(archive_path, tmp_path / "out")
 
 
