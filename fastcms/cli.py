@@ -8,12 +8,12 @@ import uvicorn
 
 import fastcms
 from fastcms.accounts.commands import admin_app, token_app
-from fastcms.backups.commands import backup_app
+from fastcms.backups.restore_commands import backup_app
 from fastcms.config import Settings, load_settings
 from fastcms.content.commands import content_app
 from fastcms.errors import ConfigError
 from fastcms.site import Site, new_site
-from fastcms.startup import use_site
+from fastcms.startup import restore_without_server, use_site
 from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
 
 app = typer.Typer(
@@ -44,10 +44,14 @@ def root(
 ) -> None:
     def open_site() -> Site:
         site = new_site(load_settings())
-        context.with_resource(use_site(site))
+        context.with_resource(use_site(site, f"fastcms {context.invoked_subcommand}"))
         return site
 
-    context.obj = CommandContext(lambda: new_site(load_settings()), open_site)
+    def restore_now() -> None:
+        with restore_without_server(new_site(load_settings())):
+            pass
+
+    context.obj = CommandContext(lambda: new_site(load_settings()), open_site, restore_now)
 
 
 @app.command()

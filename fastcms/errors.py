@@ -1,7 +1,8 @@
 """Everything that can go wrong, in one tree.
 
 FastCMSError(message, hint, code)
-├ ConfigError · SchemaTooNewError
+├ ConfigError → DataFolderInUseError
+├ SchemaTooNewError
 ├ InvalidInputError · NotFoundError · ConflictError · TooLargeError · UnsatisfiableError
 ├ NotAuthenticatedError · PermissionDeniedError · TooManyAttemptsError
 └ BackupError
@@ -9,7 +10,7 @@ FastCMSError(message, hint, code)
   ├ ArchiveError
   │ ├ CorruptArchiveError · UnsafeArchiveError · UnsupportedVersionError
   └ RestoreError
-    └ RestorePendingError · NoPendingRestoreError · RolledBackError
+    └ RestorePendingError · NoPendingRestoreError · NoSafetyCopyError · RolledBackError
 
 A message says what happened and to which file; a hint says what to do. `code` is stable: programs may
 compare it. `STATUS` is the only place that knows about HTTP statuses and exit codes.
@@ -36,6 +37,12 @@ class ConfigError(FastCMSError):
     """A setting, or the folder it points at, cannot be used."""
 
     code = "config_invalid"
+
+
+class DataFolderInUseError(ConfigError):
+    """Another server, or a command, holds the data folder; the message says which process."""
+
+    code = "data_folder_in_use"
 
 
 class SchemaTooNewError(FastCMSError):
@@ -179,6 +186,12 @@ class NoPendingRestoreError(RestoreError):
     code = "restore_not_pending"
 
 
+class NoSafetyCopyError(RestoreError):
+    """There is no state before a restore to go back to."""
+
+    code = "safety_copy_not_found"
+
+
 class RolledBackError(RestoreError):
     """The restore failed at start; the old state is back."""
 
@@ -207,6 +220,7 @@ STATUS: dict[type[FastCMSError], tuple[int, int]] = {
     RestoreError: (500, 1),
     RestorePendingError: (409, 4),
     NoPendingRestoreError: (404, 3),
+    NoSafetyCopyError: (404, 3),
 }
 
 

@@ -4,16 +4,30 @@ Source: https://man7.org/linux/man-pages/man2/flock.2.html
 """
 
 import fcntl
+import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fastcms.errors import BackupBusyError, ConfigError
 
 _POLL_SECONDS = 0.05
+_KERNELS_LOCKS = Path("/proc/locks")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that holds a lock, as it has signed the lock's file."""
+
+    pid: int
+    purpose: str = ""
+    group: str = ""
+
+    def __str__(self) -> str:
+        return f"process {self.pid}" + (f" ({self.purpose})" if self.purpose else "")
 
 
 @dataclass(frozen=True)
@@ -24,11 +38,17 @@ class FileLock:
 
     @contextmanager
     def hold(
-        self, *, purpose: str = "", is_shared: bool = False, timeout_seconds: float | None = None
+        self,
+        *,
+        purpose: str = "",
+        group: str = "",
+        is_shared: bool = False,
+        timeout_seconds: float | None = None,
     ) -> Iterator[None]:
         """Hold the lock; wait for it for timeout_seconds, or for as long as it takes.
 
-        An exclusive holder writes its pid and purpose into the file, for whoever comes next.
+        An exclusive holder signs the file, for whoever comes next. A shared one does if it has a purpose;
+        such holders must come one at a time.
 
         Raises: BackupBusyError, saying who holds it; ConfigError when the file cannot be opened.
         """
@@ -36,12 +56,39 @@ class FileLock:
         descriptor = self._open()
         try:
             self._acquire(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX, timeout_seconds)
-            if not is_shared:
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()} {purpose}".encode(), 0)
+            if purpose or not is_shared:
+                others = (
+                    [holder for holder in self.holders() if holder.pid != os.getpid()] if is_shared else []
+                )
+                _sign(descriptor, [*others, Holder(os.getpid(), purpose, group)])
             yield
         finally:
             os.close(descriptor)
+
+    def holders(self) -> list[Holder]:
+        """Who holds the lock now; processes of other containers cannot be seen."""
+        signed = {holder.pid: holder for holder in self.signatures()}
+        try:
+            status = self.path.stat()
+            kernels = _KERNELS_LOCKS.read_text().splitlines()
+        except FileNotFoundError:  # never locked so far, or a system that does not tell
+            return [holder for holder in signed.values() if _is_alive(holder.pid)]
+        return [signed.get(pid, Holder(pid)) for pid in sorted(_find_pids(kernels, status, signed.keys()))]
+
+    def signatures(self) -> list[Holder]:
+        """Who has signed the file since it was last held exclusively, whether they still hold it or not."""
+        found = []
+        with suppress(OSError):
+            for line in self.path.read_bytes().splitlines():
+                with suppress(ValueError, TypeError, KeyError):
+                    signed = json.loads(line)
+                    found.append(Holder(int(signed["pid"]), str(signed["purpose"]), str(signed["group"])))
+        return found
+
+    def describe_holders(self) -> str:
+        """The holders, for a message: 'process 4711 (creating a backup)'."""
+        found = ", ".join(str(holder) for holder in self.holders())
+        return found or "a process that has just ended, or runs in another container"
 
     def _open(self) -> int:
         try:
@@ -52,11 +99,6 @@ class FileLock:
                 f"The lock {self.path} cannot be opened: {error.strerror}.",
                 hint="Run FastCMS as the user whom the data folder belongs to.",
             ) from error
-
-    def holder(self) -> str:
-        """Who held the lock last: 'process 4711 (creating a backup)'."""
-        pid, _, purpose = self.path.read_text().partition(" ") if self.path.exists() else ("", "", "")
-        return f"process {pid or 'unknown'}" + (f" ({purpose})" if purpose else "")
 
     def _acquire(self, descriptor: int, kind: int, timeout_seconds: float | None) -> None:
         if timeout_seconds is None:
@@ -69,9 +111,47 @@ class FileLock:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise BackupBusyError(
-                        f"{self.path} is held by {self.holder()}.",
+                        f"{self.path} is held by {self.describe_holders()}.",
                         hint="Wait until it has finished, then try again.",
                     ) from None
                 time.sleep(_POLL_SECONDS)
             else:
                 return
+
+
+def _sign(descriptor: int, holders: list[Holder]) -> None:
+    """Write who holds the lock. It is for messages: a full disk must not keep anybody from working."""
+    content = b"".join(json.dumps(asdict(holder)).encode() + b"\n" for holder in holders)
+    with suppress(OSError):
+        # Not emptied first: a full disk would not give the block back.
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
+
+
+def _find_pids(kernels: list[str], status: os.stat_result, signed: Collection[int]) -> set[int]:
+    """Read the pids of a file's holders from /proc/locks: '1: FLOCK ADVISORY READ 4711 fe:00:2220071 0 EOF'.
+
+    Some file systems (btrfs, overlayfs) show programs another device than the kernel's: there, whoever has
+    signed the file and holds a lock of that inode number is taken for its holder.
+    """
+    found = set()
+    for line in kernels:
+        fields = line.split()
+        if fields[1] != "FLOCK":  # "->" for one that waits
+            continue
+        pid = int(fields[4])
+        major, minor, inode = fields[5].split(":")
+        is_device = os.makedev(int(major, 16), int(minor, 16)) == status.st_dev
+        if int(inode) == status.st_ino and (is_device or pid in signed):
+            found.add(pid)
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # alive, and another user's
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True

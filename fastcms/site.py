@@ -63,6 +63,22 @@ def refuse_wrong_user(settings: Settings) -> None:
         )
 
 
+def refuse_linked_database(settings: Settings) -> None:
+    """Refuse a link as app.db: SQLite keeps its WAL beside the target, and a restore renames the link.
+
+    Raises: ConfigError.
+    """
+    path = settings.database_path
+    if path.is_symlink():
+        raise ConfigError(
+            f"{path} is a symbolic link to {path.readlink()}: the latest changes would be kept beside that "
+            "file, and a restore would only replace the link.",
+            hint="Move that file, and the -wal beside it if there is one, to the link's place; or keep the whole "
+            "data folder elsewhere, with FASTCMS_DATA_DIR.",
+            code="database_is_link",
+        )
+
+
 def _read_or_create_secret(path: Path) -> str:
     """Several workers may come at once: the content is linked into place whole, and the first one wins."""
     try:

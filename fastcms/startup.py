@@ -1,35 +1,39 @@
 """Bring a data folder up: lock it, finish a pending restore, migrate, say where to log in.
 
 Three locks in the data folder, all released by the kernel when their holder dies: `.starting` is held by one
-process at a time while it starts; `.serving` is shared by a server's workers, and `.commands` by commands,
+process at a time while it starts; `.serving` is shared by one server's workers, and `.commands` by commands,
 for as long as they may have app.db open. A restore needs the last two for itself.
 """
 
-from collections.abc import Iterator
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from fastcms.accounts.service import has_admin, setup_code
 from fastcms.backups import restoring
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.schemas import RestoreState
-from fastcms.errors import BackupBusyError
+from fastcms.errors import BackupBusyError, DataFolderInUseError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.service import empty_trash, remove_stale_uploads
-from fastcms.site import Site, make_folders, refuse_wrong_user
+from fastcms.site import Site, make_folders, refuse_linked_database, refuse_wrong_user
 from fastcms.sqlite import WITHOUT_WAL_RESET_BUG, sqlite3
 from fastcms.terminal import messages
 
-_STARTING, _SERVING, _COMMANDS = ".starting", ".serving", ".commands"
+STARTING, SERVING, COMMANDS = ".starting", ".serving", ".commands"
 
 
 @contextmanager
 def serve_site(site: Site) -> Iterator[None]:
     """Prepare the data folder for a server, applying a staged restore, and hold it until the server ends.
 
-    Raises: ConfigError; SchemaTooNewError.
+    Of a server's workers, the first one does all of it, and the others wait. Another server is refused.
+
+    Raises: DataFolderInUseError; ConfigError; SchemaTooNewError.
     """
-    with _open_data_folder(site, _SERVING):
+    with _data_folder(site, SERVING, _serving_purpose(), lambda: _recover_for_server(site)):
         _clean_up(site)
         _warn_of_old_sqlite()
         _announce_setup(site)
@@ -37,7 +41,7 @@ def serve_site(site: Site) -> Iterator[None]:
 
 
 @contextmanager
-def use_site(site: Site) -> Iterator[None]:
+def use_site(site: Site, purpose: str = "a fastcms command") -> Iterator[None]:
     """Prepare the data folder for a command, beside a running server or without one, and hold it meanwhile.
 
     A staged restore stays staged; one that was interrupted half-way is finished first, because nothing may
@@ -46,10 +50,130 @@ def use_site(site: Site) -> Iterator[None]:
     Raises: ConfigError; SchemaTooNewError.
     """
     is_new = not site.settings.database_path.exists()
-    with _open_data_folder(site, _COMMANDS):
+    with _data_folder(site, COMMANDS, purpose, lambda: _recover_for_command(site)):
         if is_new:
             messages.print(f"Made a new site in {site.settings.data_dir.absolute()}.", markup=False)
         yield
+
+
+@contextmanager
+def restore_without_server(site: Site) -> Iterator[RestoreReceipt | None]:
+    """Apply the staged restore as a server's start does, for a command, and hold the folder meanwhile.
+
+    The caller must not hold it already (`use_site`): it is refused like everybody else.
+
+    Yields: the receipt; None when nothing was staged, or it could not begin and stays staged.
+    Raises: DataFolderInUseError, naming who uses the folder; ConfigError; SchemaTooNewError.
+    """
+    receipts: list[RestoreReceipt | None] = []
+    with _data_folder(site, COMMANDS, "restoring", lambda: receipts.append(_recover_alone(site))):
+        yield receipts[0]
+
+
+@contextmanager
+def _data_folder(site: Site, lock_name: str, purpose: str, recover: Callable[[], None]) -> Iterator[None]:
+    settings = site.settings
+    refuse_wrong_user(settings)
+    refuse_linked_database(settings)
+    make_folders(settings.data_dir, settings.backups_dir)
+    with ExitStack() as held:
+        with _lock(site, STARTING).hold(purpose="starting"):
+            recover()
+            # Not before: between two renames of a swap, files/ is rightly absent.
+            make_folders(settings.files_dir)
+            site.database.migrate()
+            group = _server_id() if lock_name == SERVING else ""
+            held.enter_context(_lock(site, lock_name).hold(is_shared=True, purpose=purpose, group=group))
+            held.callback(site.database.close)
+        yield
+
+
+def _recover_for_server(site: Site) -> None:
+    """Make app.db safe to open, unless another worker of this server has done so and has it open."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(_lock(site, SERVING).hold(purpose="starting", timeout_seconds=0))
+        except BackupBusyError:
+            _refuse_other_server(site)
+            if restoring.is_restore_pending(site):
+                get_logger().warning(
+                    "A restore is pending: stop the whole server, then start it, to complete it."
+                )
+            return
+        commands = _lock(site, COMMANDS)
+        try:
+            held.enter_context(commands.hold(purpose="starting", timeout_seconds=1))
+        except BackupBusyError:
+            # A server waits: it was started to restore, and must not start without.
+            get_logger().warning(f"Waiting until {commands.describe_holders()} has finished.")
+            held.enter_context(commands.hold(purpose="starting"))
+        _recover(site, applies_staged=True)
+
+
+def _recover_for_command(site: Site) -> None:
+    """Make app.db safe to open, unless somebody has it open already."""
+    with ExitStack() as held:
+        try:
+            for name in (SERVING, COMMANDS):
+                held.enter_context(_lock(site, name).hold(purpose="starting", timeout_seconds=0))
+        except BackupBusyError:
+            return
+        _recover(site, applies_staged=False)
+
+
+def _recover_alone(site: Site) -> RestoreReceipt | None:
+    """Make app.db safe to open and apply the staged restore. Raises: DataFolderInUseError."""
+    with ExitStack() as held:
+        for name in (SERVING, COMMANDS):
+            lock = _lock(site, name)
+            try:
+                held.enter_context(lock.hold(purpose="restoring", timeout_seconds=0))
+            except BackupBusyError as error:
+                raise DataFolderInUseError(
+                    f"{site.settings.data_dir.absolute()} is in use by {lock.describe_holders()}.",
+                    hint="Stop the server first; let other commands finish.",
+                ) from error
+        return _recover(site, applies_staged=True)
+
+
+def _recover(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
+    receipt = restoring.recover(site, applies_staged=applies_staged)
+    if receipt is not None:
+        _announce_restore(receipt)
+    return receipt
+
+
+def _refuse_other_server(site: Site) -> None:
+    """Let in only workers of the server that holds the folder: whoever has signed belongs to it."""
+    lock = _lock(site, SERVING)
+    if any(holder.group == _server_id() for holder in lock.signatures()):
+        return
+    raise DataFolderInUseError(
+        f"Another server already uses the data folder {site.settings.data_dir.absolute()}: "
+        f"{lock.describe_holders()}.",
+        hint="Stop that server first, or give this one a folder of its own (FASTCMS_DATA_DIR). "
+        "One server with several processes is started with `uvicorn app.main:app --workers 4`.",
+    )
+
+
+def _server_id() -> str:
+    """What all workers of a server share and no other process has.
+
+    uvicorn starts its workers (--workers, --reload) through multiprocessing, which hands each the random key
+    of the process that started them. Pids are not unique between containers, and start times not when the
+    clock is set.
+    """
+    return hashlib.sha256(multiprocessing.current_process().authkey).hexdigest()[:16]
+
+
+def _serving_purpose() -> str:
+    """Name the process that has to be stopped: a killed worker would only be replaced."""
+    supervisor = multiprocessing.parent_process()
+    return "serving" if supervisor is None else f"serving, started by process {supervisor.pid}"
+
+
+def _lock(site: Site, name: str) -> FileLock:
+    return FileLock(site.settings.data_dir / name)
 
 
 def _clean_up(site: Site) -> None:
@@ -59,51 +183,6 @@ def _clean_up(site: Site) -> None:
         empty_trash(site)
     except OSError as error:
         get_logger().warning("Left-over files could not be removed.", reason=str(error))
-
-
-@contextmanager
-def _open_data_folder(site: Site, lock_name: str) -> Iterator[None]:
-    settings = site.settings
-    refuse_wrong_user(settings)
-    make_folders(settings.data_dir, settings.backups_dir)
-    with ExitStack() as held:
-        with FileLock(settings.data_dir / _STARTING).hold(purpose="starting"):
-            _recover(site, is_server=lock_name == _SERVING)
-            # Not before: between two renames of a swap, files/ is rightly absent.
-            make_folders(settings.files_dir)
-            site.database.migrate()
-            held.enter_context(FileLock(settings.data_dir / lock_name).hold(is_shared=True))
-            held.callback(site.database.close)
-        yield
-
-
-def _recover(site: Site, *, is_server: bool) -> None:
-    """Make app.db safe to open, unless somebody has it open already."""
-    data_dir = site.settings.data_dir
-    try:
-        with (
-            FileLock(data_dir / _SERVING).hold(purpose="starting", timeout_seconds=0),
-            # A server waits: it was started to restore, and must not start without.
-            _without_commands(FileLock(data_dir / _COMMANDS), is_server=is_server),
-        ):
-            receipt = restoring.recover(site, applies_staged=is_server)
-            if receipt is not None:
-                _announce_restore(receipt)
-    except BackupBusyError:
-        if is_server and restoring.is_restore_pending(site):
-            get_logger().warning("A restore is pending: stop all servers on this data folder to complete it.")
-
-
-@contextmanager
-def _without_commands(lock: FileLock, *, is_server: bool) -> Iterator[None]:
-    if is_server:
-        try:
-            with lock.hold(timeout_seconds=1):
-                pass
-        except BackupBusyError:
-            get_logger().warning("Waiting for a running fastcms command to end.")
-    with lock.hold(purpose="starting", timeout_seconds=None if is_server else 0):
-        yield
 
 
 def _warn_of_old_sqlite() -> None:

@@ -25,6 +25,7 @@ class CommandContext:
 
     peek_site: Callable[[], Site]
     open_site: Callable[[], Site]
+    restore_now: Callable[[], None]
 
 
 def peek_site(context: typer.Context) -> Site:
@@ -37,6 +38,15 @@ def open_site(context: typer.Context) -> Site:
     """The site that a command works on, migrated and ready. A starting server waits for the command's end."""
     command_context: CommandContext = context.obj
     return command_context.open_site()
+
+
+def restore_now(context: typer.Context) -> None:
+    """Complete the staged restore, if there is one, as a server's start would.
+
+    Raises: DataFolderInUseError while a server or another command uses the data folder.
+    """
+    command_context: CommandContext = context.obj
+    command_context.restore_now()
 
 
 def print_json(value: Any) -> None:

@@ -14,10 +14,14 @@ from fastcms.backups.schemas import (
     CancelledRestore,
     CreatedBackup,
     DeletedBackup,
+    DiscardedSafetyCopy,
+    RestoreList,
     RestoreStatus,
     StagedRestore,
+    StagedUndo,
     describe_created,
     describe_list,
+    describe_restores,
 )
 from fastcms.logs import get_logger
 from fastcms.web import CurrentSite
@@ -51,6 +55,28 @@ def list_backups(site: CurrentSite, _caller: Reader) -> BackupList:
 def restore_status(site: CurrentSite, _caller: Reader) -> RestoreStatus:
     """Show the pending restore, or how the latest one ended."""
     return restoring.restore_status(site)
+
+
+@router.get("/restores")
+def list_restores(site: CurrentSite, _caller: Reader) -> RestoreList:
+    """List what every restore so far has done, newest first."""
+    return describe_restores(restoring.list_restores(site))
+
+
+@router.post("/restore/undo")
+def stage_undo(site: CurrentSite, caller: AdminCaller) -> StagedUndo:
+    """Prepare the way back to the state before the latest restore; the next start of the server takes it."""
+    pending = restoring.stage_undo(site, caller.name)
+    get_logger().info("undo staged", backup=pending.backup_filename, by=caller.name)
+    return StagedUndo(backup_filename=pending.backup_filename)
+
+
+@router.delete("/restore/undo")
+def discard_safety_copy(site: CurrentSite, caller: AdminCaller) -> DiscardedSafetyCopy:
+    """Delete the state before the latest restore, for its space. An undo is not possible any more."""
+    safety_copy = restoring.discard_safety_copy(site)
+    get_logger().info("safety copy discarded", size_bytes=safety_copy.size_bytes, by=caller.name)
+    return DiscardedSafetyCopy(size_bytes=safety_copy.size_bytes)
 
 
 @router.delete("/restore")

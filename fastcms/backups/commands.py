@@ -1,4 +1,7 @@
-"""`fastcms backup`: the same as the API, beside a running server or without one."""
+"""`fastcms backup`: the same as the API, beside a running server or without one.
+
+What concerns restores is in `restore_commands.py`.
+"""
 
 import getpass
 import os
@@ -7,13 +10,15 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from humanize import naturalsize
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from fastcms.backups import restoring, service
+from fastcms.backups.engine.pending import Kind
 from fastcms.backups.engine.progress import OnProgress, Progress
-from fastcms.backups.schemas import RestoreState, describe_created, describe_list
+from fastcms.backups.schemas import RestoreState, RestoreStatus, describe_created, describe_list
 from fastcms.terminal import (
     JsonOption,
     YesOption,
@@ -35,7 +40,7 @@ def create_backup(context: typer.Context, as_json: JsonOption = False) -> None:
     """Make a backup of the database and all uploaded files."""
     with errors_as_exit_codes(as_json=as_json):
         service.require_database(peek_site(context))
-        with _progress_bar() as on_progress:
+        with progress_bar() as on_progress:
             backup = service.create_backup(open_site(context), on_progress)
         if as_json:
             print_json(describe_created(backup).model_dump())
@@ -62,42 +67,6 @@ def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
         output.print(table)
 
 
-@backup_app.command("restore")
-def stage_restore(
-    context: typer.Context, filename: Filename, yes: YesOption = False, as_json: JsonOption = False
-) -> None:
-    """Check a backup and prepare it; the next start of the server puts it in place."""
-    with errors_as_exit_codes(as_json=as_json):
-        backup = service.find_backup(peek_site(context), filename)
-        if not yes:
-            typer.confirm(
-                f"Replace the database and all files with those of {backup.created:%Y-%m-%d %H:%M:%S} UTC "
-                "when the server next starts?",
-                abort=True,
-                err=True,
-            )
-        with _progress_bar() as on_progress:
-            pending = restoring.stage_restore(open_site(context), filename, _who(), on_progress)
-        if as_json:
-            print_json({"status": "pending_restart", "backup_filename": pending.backup_filename})
-        else:
-            output.print(
-                f"{pending.backup_filename} is checked and staged. Restart the server to complete "
-                "the restore, or cancel it with `fastcms backup cancel`."
-            )
-
-
-@backup_app.command("cancel")
-def cancel_restore(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Cancel the pending restore; the site stays as it is."""
-    with errors_as_exit_codes(as_json=as_json):
-        pending = restoring.cancel_restore(open_site(context))
-        if as_json:
-            print_json({"status": "cancelled", "backup_filename": pending.backup_filename})
-        else:
-            output.print(f"Cancelled the restore of {pending.backup_filename}.")
-
-
 @backup_app.command("status")
 def show_status(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show the newest backup, and the pending or latest restore."""
@@ -114,17 +83,28 @@ def show_status(context: typer.Context, as_json: JsonOption = False) -> None:
                 }
             )
             return
-        finished = f"{restore.finished:%Y-%m-%d %H:%M:%S} UTC" if restore.finished else ""
         output.print(f"Newest backup: {newest.filename if newest else 'none yet'} ({len(backups)} in all)")
-        sentences = {
-            RestoreState.NONE: "No restore so far.",
-            RestoreState.PENDING: f"Restore of {restore.backup_filename} is staged: restart the server.",
-            RestoreState.RESTORED: f"Latest restore: {restore.backup_filename}, at {finished}.",
-            RestoreState.ROLLED_BACK: (
-                f"The restore of {restore.backup_filename} failed and was rolled back: {restore.reason}"
-            ),
-        }
-        typer.echo(sentences[restore.state])
+        for sentence in _describe_restore(restore):
+            output.print(sentence, markup=False)
+
+
+def _describe_restore(restore: RestoreStatus) -> Iterator[str]:
+    what = describe_what(restore.kind, restore.backup_filename)
+    finished = f"{restore.finished:%Y-%m-%d %H:%M:%S} UTC" if restore.finished else ""
+    yield {
+        RestoreState.NONE: "No restore so far.",
+        RestoreState.PENDING: f"The {what} is staged: restart the server.",
+        RestoreState.RESTORED: f"Latest restore: {what}, at {finished}.",
+        RestoreState.ROLLED_BACK: f"The {what} failed and was rolled back: {restore.reason}",
+    }[restore.state]
+    if restore.safety_copy is not None:
+        size = naturalsize(restore.safety_copy.size_bytes)
+        yield f"The state before it is kept ({size}): `fastcms backup undo` goes back, `discard` deletes it."
+
+
+def describe_what(kind: Kind | None, backup_filename: str | None) -> str:
+    """Name a restore in a sentence."""
+    return f"{'undo of the ' if kind is Kind.UNDO else ''}restore of {backup_filename}"
 
 
 @backup_app.command("delete")
@@ -145,7 +125,8 @@ def delete_backup(
             output.print(f"Deleted {filename}.")
 
 
-def _who() -> str:
+def who() -> str:
+    """Who types: the name in receipts and logs."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a user id without an entry, as containers have it
@@ -154,7 +135,7 @@ def _who() -> str:
 
 
 @contextmanager
-def _progress_bar() -> Iterator[OnProgress]:
+def progress_bar() -> Iterator[OnProgress]:
     """A bar on standard error, so that standard output stays clean for --json."""
     columns = (
         TextColumn("{task.description}"),

@@ -2,15 +2,15 @@
 
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from fastcms.accounts.models import LoginSession
 from fastcms.backups import contents
 from fastcms.backups.creation import OMITTED_TABLES
-from fastcms.backups.engine import live, staging, swap
-from fastcms.backups.engine.paths import beside
+from fastcms.backups.engine import live, staging, swap, undo
+from fastcms.backups.engine.paths import State, beside
 from fastcms.backups.engine.pending import (
     PendingRestore,
     Phase,
@@ -19,8 +19,9 @@ from fastcms.backups.engine.pending import (
     read_receipts,
 )
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
+from fastcms.backups.engine.verify import check_database, prepare_database
 from fastcms.backups.folder import alone, data_paths, explained
-from fastcms.backups.schemas import RestoreState, RestoreStatus
+from fastcms.backups.schemas import RestoreState, RestoreStatus, describe_latest, describe_pending
 from fastcms.backups.service import find_backup
 from fastcms.content.schemas import RecordQuery
 from fastcms.content.service import list_collections, list_records
@@ -28,6 +29,7 @@ from fastcms.database import Base, known_revisions
 from fastcms.errors import BackupBusyError, RestoreError
 from fastcms.logs import get_logger
 from fastcms.site import Site
+from fastcms.sqlite import sqlite3
 
 
 def stage_restore(
@@ -39,16 +41,51 @@ def stage_restore(
     """
     backup = find_backup(site, filename)
     paths = data_paths(site)
+
+    def prepare(database_path: Path) -> None:
+        prepare_database(
+            database_path,
+            known_revisions=known_revisions(),
+            check_contents=contents.refuse_strange_contents,
+            omit_rows_of=OMITTED_TABLES,
+        )
+
     with explained("Staging the restore"), alone(paths, "staging a restore"):
+        swap.finish_what_is_over(paths)
         return staging.stage_restore(
             paths,
             Path(backup.path),
             requested_by=requested_by,
-            known_revisions=known_revisions(),
-            check_contents=contents.refuse_strange_paths,
-            omit_rows_of=OMITTED_TABLES,
+            prepare_database=prepare,
             on_progress=on_progress,
         )
+
+
+def stage_undo(site: Site, requested_by: str) -> PendingRestore:
+    """Prepare the way back: the next start puts the state before the latest restore in place again.
+
+    Raises: what `engine.undo.stage_undo` raises; BackupBusyError; the subclasses of ArchiveError when the
+    safety copy's database cannot be served.
+    """
+    paths = data_paths(site)
+
+    def check(safety: State) -> None:
+        check_database(
+            safety.database,
+            known_revisions=known_revisions(),
+            check_contents=lambda database: _require_files(database, safety.files),
+        )
+
+    with explained("Staging the undo"), alone(paths, "staging an undo"):
+        swap.finish_what_is_over(paths)
+        return undo.stage_undo(paths, requested_by=requested_by, check=check)
+
+
+def discard_safety_copy(site: Site) -> undo.SafetyCopy:
+    """Delete the state before the latest restore. Raises: NoSafetyCopyError; RestorePendingError."""
+    paths = data_paths(site)
+    with explained("Discarding the safety copy"), alone(paths, "discarding the safety copy"):
+        return undo.discard_safety_copy(paths)
 
 
 def cancel_restore(site: Site) -> PendingRestore:
@@ -58,34 +95,33 @@ def cancel_restore(site: Site) -> PendingRestore:
         return staging.cancel_restore(paths)
 
 
+def list_restores(site: Site) -> list[RestoreReceipt]:
+    """The receipts of all restores, newest first."""
+    with explained("Reading the receipts"):
+        return list(read_receipts(data_paths(site).receipts))[::-1]
+
+
 def restore_status(site: Site) -> RestoreStatus:
-    """The pending restore, or else how the latest one ended."""
+    """The pending restore, or else how the latest one ended, and what an undo would bring back."""
     paths = data_paths(site)
     pending = read_marker(paths)
-    if pending is not None:
-        return RestoreStatus(
-            state=RestoreState.PENDING,
-            backup_filename=pending.backup_filename,
-            requested_by=pending.requested_by,
-            requested=datetime.fromisoformat(pending.requested),
-        )
-    latest: RestoreReceipt | None = None
-    for latest in read_receipts(paths.receipts):  # noqa: B007 - the last one is wanted
-        pass
-    if latest is None:
-        return RestoreStatus(state=RestoreState.NONE)
-    return RestoreStatus(
-        state=RestoreState(latest.outcome),
-        backup_filename=latest.backup_filename,
-        requested_by=latest.requested_by,
-        requested=datetime.fromisoformat(latest.requested),
-        finished=datetime.fromisoformat(latest.finished),
-        reason=latest.reason or None,
-    )
+    with explained("Looking at the restores"):
+        safety_copy = undo.find_safety_copy(paths)
+    if pending is not None and not pending.phase.is_over:
+        return describe_pending(pending, safety_copy)
+    # A restore that is over may still wait for space for its receipt.
+    latest = swap.receipt_of(pending) if pending else next(iter(list_restores(site)), None)
+    return describe_latest(latest, safety_copy)
 
 
 def is_restore_pending(site: Site) -> bool:
     return data_paths(site).marker.exists()
+
+
+def remove_discarded(site: Site) -> None:
+    """Remove from the disk what restores have thrown away; takes as long as there are files."""
+    with suppress(BackupBusyError), alone(data_paths(site), "removing left-overs"):
+        staging.remove_discarded(data_paths(site))
 
 
 def recover(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
@@ -139,10 +175,23 @@ def _finish_pending_restore(site: Site, *, applies_staged: bool) -> RestoreRecei
     return receipt
 
 
+def _require_files(database: sqlite3.Connection, files_dir: Path) -> None:
+    """Refuse a safety copy whose files somebody has removed."""
+    if not files_dir.exists() and contents.read_file_bytes_total(database) > 0:
+        raise RestoreError(
+            f"The files of the safety copy are gone: {files_dir}.",
+            hint="Go back by hand if the database alone helps: docs/disaster-recovery.md says how.",
+            code="safety_copy_incomplete",
+        )
+
+
 def _bring_up(site: Site) -> None:
     """Migrate the restored database and read from every table through the application's own models."""
     try:
         site.database.migrate()
+        with site.database.write() as session:
+            # Logins that were ended since must not come back.
+            session.execute(sa.delete(LoginSession))
         with site.database.read() as session:
             for table in Base.metadata.sorted_tables:
                 session.execute(sa.select(table).limit(1)).all()

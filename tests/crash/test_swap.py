@@ -89,6 +89,6 @@ def check_next_start(killed: DataPaths, ending: str, where: str) -> None:
     assert not killed.marker.exists(), where
     assert not killed.staging_dir.exists(), where
     if receipt.outcome == "restored":
-        assert posts(killed.safety_database) == ["old"], where
-        assert (killed.safety_files_dir / "picture.txt").read_text() == "old picture", where
+        assert posts(killed.safety(files_apart=False).database) == ["old"], where
+        assert (killed.safety(files_apart=False).files / "picture.txt").read_text() == "old picture", where
     assert apply_pending_restore(killed, do_nothing) is None, where

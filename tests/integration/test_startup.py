@@ -4,8 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +13,16 @@ import pytest
 from fastapi.testclient import TestClient
 
 from fastcms.backups import restoring, service
-from fastcms.backups.engine.pending import Phase, advance, read_marker, write_marker
-from fastcms.backups.engine.staging import _fingerprint
+from fastcms.backups.engine.pending import Phase, advance, fingerprint_of, read_marker, write_marker
 from fastcms.backups.folder import data_paths
 from fastcms.backups.schemas import RestoreState
 from fastcms.config import Settings
-from fastcms.errors import SchemaTooNewError
+from fastcms.errors import ConfigError, DataFolderInUseError, SchemaTooNewError
 from fastcms.main import create_app
 from fastcms.media import service as media
 from fastcms.site import Site, new_site
 from fastcms.sqlite import sqlite3
-from fastcms.startup import serve_site, use_site
+from fastcms.startup import restore_without_server, serve_site, use_site
 from tests.conftest import AS_ROOT
 from tests.e2e.conftest import clean_environment
 
@@ -54,7 +53,36 @@ def test_a_server_applies_a_staged_restore_and_a_command_does_not(stopped: Site)
         assert state(stopped) is RestoreState.RESTORED
 
 
-def test_a_second_server_does_not_restore_under_the_first(stopped: Site) -> None:
+HOLD = """
+import sys, time
+from pathlib import Path
+from fastcms import startup
+from fastcms.config import Settings
+from fastcms.site import new_site
+site = new_site(Settings(_env_file=None, data_dir=Path(sys.argv[2])))
+with getattr(startup, sys.argv[1])(site):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def other_process(site: Site, way_in: str) -> Iterator[int]:
+    """Another process that holds the data folder; its pid."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, way_in, str(site.settings.data_dir)],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process.pid
+        process.kill()
+
+
+def test_a_worker_that_joins_its_server_does_not_restore_under_it(stopped: Site) -> None:
     with serve_site(stopped):
         stage(stopped)
         with serve_site(new_site(stopped.settings)):
@@ -63,13 +91,82 @@ def test_a_second_server_does_not_restore_under_the_first(stopped: Site) -> None
         assert state(stopped) is RestoreState.RESTORED
 
 
+def test_a_second_server_is_refused_and_told_who_holds_the_folder(stopped: Site) -> None:
+    with other_process(stopped, "serve_site") as pid:
+        stage(stopped)
+        refusal = rf"already uses the data folder {stopped.settings.data_dir}: process {pid} \(serving\)\.$"
+        with pytest.raises(DataFolderInUseError, match=refusal), serve_site(stopped):
+            pytest.fail("two servers share a folder")
+        assert state(stopped) is RestoreState.PENDING
+    with serve_site(stopped):
+        assert state(stopped) is RestoreState.RESTORED
+
+
+def test_what_a_dead_server_left_in_the_lock_files_means_nothing(stopped: Site) -> None:
+    with other_process(stopped, "serve_site") as pid:
+        pass
+    assert f'"pid": {pid}' in (stopped.settings.data_dir / ".serving").read_text()
+    with serve_site(stopped):
+        assert str(pid) not in (stopped.settings.data_dir / ".serving").read_text()
+
+
+@pytest.mark.parametrize("name", [".serving", ".commands", ".starting"])
+@pytest.mark.parametrize(
+    "content", ["", "4711 starting", '{"pid": 1, "purpose": "serving", "group": "x"}', "\0"]
+)
+def test_nonsense_in_a_lock_file_means_nothing(stopped: Site, name: str, content: str) -> None:
+    (stopped.settings.data_dir / name).write_text(content)
+    with serve_site(stopped), serve_site(new_site(stopped.settings)):
+        pass
+
+
+def test_a_command_applies_a_restore_when_it_is_alone(stopped: Site) -> None:
+    stage(stopped)
+    with restore_without_server(stopped) as receipt:
+        assert receipt is not None
+        assert receipt.outcome == "restored"
+        assert state(stopped) is RestoreState.RESTORED
+        with pytest.raises(DataFolderInUseError), restore_without_server(stopped):
+            pytest.fail("it holds the folder meanwhile")
+    with restore_without_server(stopped) as receipt:
+        assert receipt is None
+
+
+@pytest.mark.parametrize(
+    ("way_in", "purpose"), [("serve_site", "serving"), ("use_site", "a fastcms command")]
+)
+def test_a_command_applies_no_restore_beside_a_server_or_another_command(
+    stopped: Site, way_in: str, purpose: str
+) -> None:
+    with other_process(stopped, way_in) as pid:
+        stage(stopped)
+        refusal = rf"is in use by process {pid} \({purpose}\)"
+        with pytest.raises(DataFolderInUseError, match=refusal), restore_without_server(stopped):
+            pytest.fail("it restored under somebody")
+        assert state(stopped) is RestoreState.PENDING
+
+
+def test_a_link_as_database_is_refused(stopped: Site) -> None:
+    path = stopped.settings.database_path
+    path.rename(path.with_name("elsewhere.db"))
+    path.symlink_to("elsewhere.db")
+    for way_in in (serve_site, use_site, restore_without_server):
+        with (
+            pytest.raises(ConfigError, match=r"is a symbolic link to elsewhere\.db") as caught,
+            way_in(stopped),
+        ):
+            pytest.fail("it was opened")
+        assert caught.value.code == "database_is_link"
+    assert not path.with_name("elsewhere.db-wal").exists()
+
+
 def test_a_command_finishes_a_swap_that_was_interrupted(stopped: Site) -> None:
     stage(stopped)
     paths = data_paths(stopped)
     pending = read_marker(paths)
     assert pending is not None
-    advance(paths, pending, Phase.SWAPPING)
-    paths.files_dir.rename(paths.safety_files_dir)  # and there it died
+    advance(paths, pending, Phase.MOVING_OUT)
+    paths.files_dir.rename(pending.replaced(paths).files)  # and there it died
     with use_site(stopped):
         assert state(stopped) is RestoreState.RESTORED
     assert paths.files_dir.is_dir()
@@ -86,11 +183,12 @@ def test_a_marker_that_is_not_ours_is_moved_aside_and_the_site_is_served(stopped
 def change_staged_database(site: Site, change: Callable[[sqlite3.Connection], object]) -> None:
     """Change it as if it had been staged so."""
     paths = data_paths(site)
-    with closing(sqlite3.connect(paths.staged_database, isolation_level=None)) as staged:
-        change(staged)
     pending = read_marker(paths)
     assert pending is not None
-    write_marker(paths, replace(pending, staged_database=_fingerprint(paths.staged_database)))
+    database_path = pending.incoming(paths).database
+    with closing(sqlite3.connect(database_path, isolation_level=None)) as staged:
+        change(staged)
+    write_marker(paths, replace(pending, fingerprint=fingerprint_of(database_path)))
 
 
 def test_an_older_schema_in_a_backup_is_migrated_forward(stopped: Site) -> None:

@@ -1,27 +1,51 @@
 """Prepare a restore beside the running site, which does not notice."""
 
+import hashlib
 import json
+import os
 import secrets
-from collections.abc import Collection, Sequence
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fastcms.backups.engine.archive_reader import extract_archive, open_archive
-from fastcms.backups.engine.live import mark_as_live
-from fastcms.backups.engine.paths import DataPaths
-from fastcms.backups.engine.pending import PendingRestore, Phase, read_marker, remove_marker, write_marker
-from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
-from fastcms.backups.engine.verify import CheckContents, prepare_database
-from fastcms.durability import (
-    fsync_file,
-    fsync_folder,
-    remove,
-    require_free_space,
-    write_durably,
+from fastcms.backups.engine.archive_reader import CheckedArchive, extract_archive, open_archive
+from fastcms.backups.engine.paths import DataPaths, State, are_files_apart, is_one_mount
+from fastcms.backups.engine.pending import (
+    Kind,
+    PendingRestore,
+    Phase,
+    fingerprint_of,
+    read_marker,
+    remove_marker,
+    write_marker,
 )
-from fastcms.errors import NoPendingRestoreError, RestoreError, RestorePendingError
+from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
+from fastcms.durability import fsync_file, fsync_folder, require_free_space, write_durably
+from fastcms.errors import NoPendingRestoreError, RestorePendingError
 
 _ID_NAME = "restore.json"
+_DISCARDED = ".discarded-"
+
+PrepareDatabase = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class _Preparation:
+    """One restore being prepared: where to, and how long each part of it took."""
+
+    restore_id: str
+    target: State
+    seconds: dict[str, float]
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 3)
 
 
 def stage_restore(
@@ -29,74 +53,67 @@ def stage_restore(
     archive_path: Path,
     *,
     requested_by: str,
-    known_revisions: Collection[str],
-    check_contents: CheckContents,
-    omit_rows_of: Sequence[str] = (),
+    prepare_database: PrepareDatabase,
     on_progress: OnProgress = ignore_progress,
 ) -> PendingRestore:
     """Extract and check an archive, then leave the marker that the next start looks for.
 
-    check_contents gets the extracted database and raises an ArchiveError for rows that must not be served.
+    prepare_database gets the extracted database, checks it, deletes what must not come back, and raises an
+    ArchiveError for what must not be served.
     On disk: everything is durable before it returns; after an error, neither a staging folder nor a marker.
     Raises: RestorePendingError; NotEnoughSpaceError; the subclasses of ArchiveError.
     """
+    require_nothing_pending(paths)
+    discard_staging(paths)
+    target = _choose_places(paths)
+    preparation = _Preparation(secrets.token_hex(8), target, {})
+    try:
+        with open_archive(archive_path) as archive:
+            _require_space(archive, target, f"Restoring {archive_path.name}")
+            _make_staging_folders(paths, preparation)
+            with preparation.timed("extract"):
+                extract_archive(
+                    archive, database_path=target.database, files_dir=target.files, on_progress=on_progress
+                )
+            total_bytes = archive.total_bytes
+        on_progress(Progress("checking the database", total_bytes, total_bytes))
+        with preparation.timed("check"):
+            prepare_database(target.database)
+            archive_sha256 = _hash(archive_path)
+        with preparation.timed("sync"):
+            fsync_file(target.database)
+            _fsync_folders(paths, target)
+        pending = PendingRestore(
+            restore_id=preparation.restore_id,
+            kind=Kind.BACKUP,
+            backup_filename=archive_path.name,
+            archive_sha256=archive_sha256,
+            requested_by=requested_by,
+            requested=now(),
+            incoming_database=str(target.database.relative_to(paths.data_dir)),
+            incoming_files=str(target.files.relative_to(paths.data_dir)),
+            files_apart=are_files_apart(paths),
+            fingerprint=fingerprint_of(target.database),
+            seconds=preparation.seconds,
+        )
+        write_marker(paths, pending)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to report; the next start removes the rest
+            remove_marker(paths)
+            discard_staging(paths)
+            remove_discarded(paths)
+        raise
+    return pending
+
+
+def require_nothing_pending(paths: DataPaths) -> None:
+    """Raise RestorePendingError when a restore is staged or was interrupted."""
     pending = read_marker(paths)
     if pending is not None:
         raise RestorePendingError(
             f"A restore of {pending.backup_filename} is already staged.",
             hint="Restart the server to complete it, or cancel it first.",
         )
-    _require_one_disk(paths)
-    discard_staging(paths)
-    try:
-        with open_archive(archive_path) as archive:
-            require_free_space(paths.backups_dir, archive.total_bytes, f"Restoring {archive_path.name}")
-            paths.staging_dir.mkdir(mode=0o700)
-            restore_id = secrets.token_hex(8)
-            write_durably(paths.staging_dir / _ID_NAME, json.dumps({"restore_id": restore_id}).encode())
-            extract_archive(
-                archive,
-                database_path=paths.staged_database,
-                files_dir=paths.staged_files_dir,
-                on_progress=on_progress,
-            )
-            total_bytes = archive.total_bytes
-        on_progress(Progress("checking the database", total_bytes, total_bytes))
-        prepare_database(
-            paths.staged_database,
-            known_revisions=known_revisions,
-            check_contents=check_contents,
-            omit_rows_of=omit_rows_of,
-        )
-        # From here on it is a live database: the first start of the restored site writes no journal.
-        mark_as_live(paths.staged_database)
-        paths.staged_files_dir.mkdir(mode=0o700, exist_ok=True)
-        fsync_file(paths.staged_database)
-        _fsync_folders(paths.staging_dir)
-        pending = PendingRestore(
-            restore_id=restore_id,
-            backup_filename=archive_path.name,
-            requested_by=requested_by,
-            requested=datetime.now(UTC).isoformat(timespec="seconds"),
-            staged_database=_fingerprint(paths.staged_database),
-        )
-        write_marker(paths, pending)
-    except BaseException:
-        remove(paths.marker)
-        discard_staging(paths)
-        raise
-    return pending
-
-
-def _require_one_disk(paths: DataPaths) -> None:
-    """Refuse at once what could only be rolled back at start: a rename does not cross file systems."""
-    for folder in (paths.data_dir, paths.files_dir):
-        if folder.exists() and folder.stat().st_dev != paths.backups_dir.stat().st_dev:
-            raise RestoreError(
-                f"{paths.backups_dir} and {folder} are on different file systems: nothing can be swapped in.",
-                hint="Put them on one file system, or restore by hand: see docs/disaster-recovery.md.",
-                code="restore_across_disks",
-            )
 
 
 def cancel_restore(paths: DataPaths) -> PendingRestore:
@@ -110,14 +127,18 @@ def cancel_restore(paths: DataPaths) -> PendingRestore:
             hint="Restart the server: it finishes the restore, or rolls it back.",
         )
     remove_marker(paths)
-    discard_staging(paths)
+    if pending.kind is Kind.BACKUP:
+        discard_staging(paths)
+        remove_discarded(paths)
     return pending
 
 
 def is_staged(paths: DataPaths, pending: PendingRestore) -> bool:
-    """Whether the staging folder still holds the database that this pending restore checked."""
-    is_ours = staged_restore_id(paths) == pending.restore_id and paths.staged_database.exists()
-    return is_ours and _fingerprint(paths.staged_database) == pending.staged_database
+    """Whether what this pending restore puts in place is still there, as it was when it was checked."""
+    if pending.kind is Kind.BACKUP and staged_restore_id(paths) != pending.restore_id:
+        return False
+    incoming = pending.incoming(paths)
+    return incoming.database.exists() and fingerprint_of(incoming.database) == pending.fingerprint
 
 
 def staged_restore_id(paths: DataPaths) -> str | None:
@@ -129,27 +150,78 @@ def staged_restore_id(paths: DataPaths) -> str | None:
 
 
 def remove_stale_staging(paths: DataPaths) -> None:
-    """Remove what a killed staging left; what somebody unzipped there by hand stays."""
-    remove(paths.discarded_staging_dir)
-    if read_marker(paths) is None and staged_restore_id(paths) is not None:
-        discard_staging(paths)
+    """Throw away what a killed staging left; what somebody unzipped there by hand stays."""
+    if staged_restore_id(paths) is not None:
+        set_aside(paths.staging_dir)
+    for folder in paths.staging_dirs[1:]:
+        set_aside(folder)
 
 
 def discard_staging(paths: DataPaths) -> None:
-    """Remove the staging folder in one step, so that a half-removed one is never taken for somebody's own."""
-    if paths.staging_dir.exists():
-        remove(paths.discarded_staging_dir)
-        paths.staging_dir.rename(paths.discarded_staging_dir)
-    remove(paths.discarded_staging_dir)
+    """Throw away all staging folders; `remove_discarded` removes them from the disk."""
+    for folder in paths.staging_dirs:
+        set_aside(folder)
 
 
-def _fingerprint(path: Path) -> str:
-    """What changes when somebody writes into a file, or puts another one in its place."""
-    status = path.stat()
-    return f"{status.st_size}:{status.st_mtime_ns}"
+def set_aside(path: Path) -> None:
+    """Throw a folder away in one step, so that a half-removed one is never taken for something else."""
+    if path.exists():
+        path.rename(path.with_name(f"{_DISCARDED}{secrets.token_hex(4)}"))
 
 
-def _fsync_folders(top_dir: Path) -> None:
-    for folder in [top_dir, *(path for path in top_dir.rglob("*") if path.is_dir())]:
-        fsync_folder(folder)
-    fsync_folder(top_dir.parent)
+def remove_discarded(paths: DataPaths) -> None:
+    """Remove from the disk what was thrown away; takes as long as there are files."""
+    for folder in (paths.data_dir, paths.backups_dir, paths.restore_dir):
+        for discarded in folder.glob(f"{_DISCARDED}*"):
+            shutil.rmtree(discarded, ignore_errors=True)  # somebody else may remove it, too
+
+
+def _choose_places(paths: DataPaths) -> State:
+    """The first staging folders from which a rename leads to where the database and the files belong."""
+    files_parent = paths.files_dir if are_files_apart(paths) else paths.data_dir
+
+    def first_beside(target_dir: Path) -> Path:
+        parents = (paths.backups_dir, paths.data_dir, paths.files_dir)
+        places = zip(parents, paths.staging_dirs, strict=True)
+        return next(folder for parent, folder in places if is_one_mount(parent, target_dir))
+
+    return State(first_beside(paths.data_dir) / "database.db", first_beside(files_parent) / "files")
+
+
+def _make_staging_folders(paths: DataPaths, preparation: _Preparation) -> None:
+    target = preparation.target
+    for folder in (paths.staging_dir, target.database.parent, target.files.parent):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_durably(paths.staging_dir / _ID_NAME, json.dumps({"restore_id": preparation.restore_id}).encode())
+
+
+def _require_space(archive: CheckedArchive, target: State, purpose: str) -> None:
+    database_disk, files_disk = _existing_parent(target.database), _existing_parent(target.files)
+    if database_disk.stat().st_dev == files_disk.stat().st_dev:
+        require_free_space(database_disk, archive.total_bytes, purpose, archive.entry_count)
+    else:
+        require_free_space(database_disk, archive.database_bytes, purpose)
+        require_free_space(files_disk, archive.files_bytes, purpose, archive.entry_count)
+
+
+def _existing_parent(path: Path) -> Path:
+    return next(folder for folder in path.parents if folder.exists())
+
+
+def _fsync_folders(paths: DataPaths, target: State) -> None:
+    """Make the names of what was staged durable; the files' bytes are."""
+    for top, _folders, _names in os.walk(target.files):
+        fsync_folder(Path(top))
+    for folder in {*target.database.parents, *target.files.parents}:
+        if folder.is_relative_to(paths.data_dir):
+            fsync_folder(folder)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def now() -> str:
+    """The present second, as the marker and the receipts have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,46 +1,50 @@
 """Staging: whole and durable, or not at all."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
 import pytest
 
-from fastcms.backups.engine.live import is_live
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.pending import PendingRestore, read_marker
 from fastcms.backups.engine.staging import cancel_restore, is_staged, remove_stale_staging, stage_restore
+from fastcms.backups.engine.verify import prepare_database
 from fastcms.errors import (
     ArchiveError,
     CorruptArchiveError,
     NoPendingRestoreError,
-    RestoreError,
     RestorePendingError,
     UnsafeArchiveError,
     UnsupportedVersionError,
 )
-from fastcms.sqlite import sqlite3
 from tests.unit.backups.engine.conftest import REVISIONS, execute, make_archive, posts
 
 
-def stage(paths: DataPaths, archive_path: Path) -> PendingRestore:
-    return stage_restore(
-        paths,
-        archive_path,
-        requested_by="me",
+def prepare(database_path: Path) -> None:
+    prepare_database(
+        database_path,
         known_revisions=REVISIONS,
         check_contents=lambda _database: None,
         omit_rows_of=["sessions"],
     )
 
 
+def stage(paths: DataPaths, archive_path: Path) -> PendingRestore:
+    return stage_restore(paths, archive_path, requested_by="me", prepare_database=prepare)
+
+
 def test_staging_leaves_a_checked_tree_and_a_marker_and_the_site_alone(
     paths: DataPaths, archive_path: Path
 ) -> None:
     pending = stage(paths, archive_path)
-    assert is_live(paths.staged_database)
-    assert posts(paths.staged_database) == ["new"]
-    assert execute(paths.staged_database, "SELECT * FROM sessions") == []
-    assert (paths.staged_files_dir / "deep/日本語.txt").read_text() == "名前"
+    staged = pending.incoming(paths)
+    assert staged.database == paths.backups_dir / "restore_staging/database.db"
+    assert posts(staged.database) == ["new"]
+    assert execute(staged.database, "SELECT * FROM sessions") == []
+    assert (staged.files / "deep/日本語.txt").read_text() == "名前"
+    assert pending.archive_sha256 == hashlib.sha256(archive_path.read_bytes()).hexdigest()
+    assert pending.seconds.keys() == {"extract", "check", "sync"}
     assert read_marker(paths) == pending
     assert posts(paths.database) == ["old"]
     assert (paths.files_dir / "picture.txt").exists()
@@ -120,16 +124,15 @@ def test_what_somebody_unzipped_by_hand_stays_and_a_killed_staging_goes(
     assert not paths.staging_dir.exists()
 
 
-def test_rows_that_the_caller_refuses_leave_nothing_staged(paths: DataPaths, archive_path: Path) -> None:
-    def refuse(_database: sqlite3.Connection) -> None:
+def test_a_database_that_the_caller_refuses_leaves_nothing_staged(
+    paths: DataPaths, archive_path: Path
+) -> None:
+    def refuse(_database_path: Path) -> None:
         raise UnsafeArchiveError("a strange row")
 
     with pytest.raises(UnsafeArchiveError, match="a strange row"):
-        stage_restore(
-            paths, archive_path, requested_by="me", known_revisions=REVISIONS, check_contents=refuse
-        )
-    assert not paths.staging_dir.exists()
-    assert not paths.marker.exists()
+        stage_restore(paths, archive_path, requested_by="me", prepare_database=refuse)
+    assert sorted(path.name for path in paths.backups_dir.iterdir()) == [archive_path.name]
 
 
 def test_text_that_is_no_utf_8_is_a_damaged_backup(paths: DataPaths) -> None:
@@ -138,20 +141,11 @@ def test_text_that_is_no_utf_8_is_a_damaged_backup(paths: DataPaths) -> None:
         stage(paths, path)
 
 
-def test_folders_on_two_file_systems_are_refused_before_anything_is_staged(
-    paths: DataPaths, archive_path: Path, small_disk: Path
-) -> None:
-    shutil.rmtree(paths.files_dir)
-    paths.files_dir.symlink_to(small_disk)
-    with pytest.raises(RestoreError, match="different file systems"):
-        stage(paths, archive_path)
-    assert not paths.staging_dir.exists()
-
-
 def test_another_backup_unzipped_over_the_staged_one_is_noticed(paths: DataPaths, archive_path: Path) -> None:
     pending = stage(paths, archive_path)
     assert is_staged(paths, pending)
-    copy = paths.staged_database.read_bytes()
-    paths.staged_database.unlink()
-    paths.staged_database.write_bytes(copy)
+    staged = pending.incoming(paths).database
+    copy = staged.read_bytes()
+    staged.unlink()
+    staged.write_bytes(copy)
     assert not is_staged(paths, pending)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fastcms.backups.engine.live import is_live
-from fastcms.backups.engine.paths import DataPaths
+from fastcms.backups.engine.paths import DataPaths, State
 from fastcms.backups.engine.pending import read_marker, read_receipts
 from fastcms.backups.engine.swap import apply_pending_restore
 from fastcms.sqlite import sqlite3
@@ -20,6 +20,10 @@ def fail() -> None:
 
 def do_nothing() -> None:
     pass
+
+
+def safety(paths: DataPaths) -> State:
+    return paths.safety(files_apart=False)
 
 
 def state_of(paths: DataPaths) -> str:
@@ -44,8 +48,8 @@ def test_a_restore_replaces_database_and_files_and_keeps_the_old_ones(
     assert (receipt.outcome, receipt.requested_by) == ("restored", "me")
     assert list(read_receipts(paths.receipts)) == [receipt]
     assert state_of(paths) == "new"
-    assert posts(paths.safety_database) == ["old"]
-    assert (paths.safety_files_dir / "picture.txt").read_text() == "old picture"
+    assert posts(safety(paths).database) == ["old"]
+    assert (safety(paths).files / "picture.txt").read_text() == "old picture"
     assert not paths.marker.exists()
     assert not paths.staging_dir.exists()
 
@@ -62,7 +66,7 @@ def test_rows_in_the_old_wal_are_in_the_safety_copy_and_not_in_the_restored_data
     stage(killed, killed.backups_dir / archive_path.name)
     apply_pending_restore(killed, do_nothing)
     assert state_of(killed) == "new"
-    assert posts(killed.safety_database) == ["old", "only in the WAL"]
+    assert posts(safety(killed).database) == ["old", "only in the WAL"]
 
 
 def test_a_restored_site_that_does_not_open_is_rolled_back_with_the_reason(
@@ -76,8 +80,8 @@ def test_a_restored_site_that_does_not_open_is_rolled_back_with_the_reason(
     assert state_of(paths) == "old"
     assert not paths.marker.exists()
     assert not paths.staging_dir.exists()
-    assert not paths.safety_database.exists()
-    assert not paths.safety_files_dir.exists()
+    assert not safety(paths).database.exists()
+    assert not safety(paths).files.exists()
 
 
 def test_a_failed_restore_leaves_the_safety_copy_of_the_one_before(
@@ -90,8 +94,8 @@ def test_a_failed_restore_leaves_the_safety_copy_of_the_one_before(
     assert receipt is not None
     assert receipt.outcome == "rolled_back"
     assert state_of(paths) == "new"
-    assert posts(paths.safety_database) == ["old"]
-    assert (paths.safety_files_dir / "picture.txt").exists()
+    assert posts(safety(paths).database) == ["old"]
+    assert (safety(paths).files / "picture.txt").exists()
 
 
 def test_a_restore_on_an_empty_folder_rolls_back_to_an_empty_folder(
@@ -130,8 +134,8 @@ def test_a_damaged_old_database_does_not_stop_a_restore_and_is_kept_with_its_wal
     wal_path.write_bytes(b"its WAL")
     apply_pending_restore(paths, do_nothing)
     assert state_of(paths) == "new"
-    assert paths.safety_database.read_bytes().startswith(b"not a database")
-    assert paths.safety_database.with_name("app.db.before_restore-wal").read_bytes() == b"its WAL"
+    assert safety(paths).database.read_bytes().startswith(b"not a database")
+    assert safety(paths).database.with_name("app.db.before_restore-wal").read_bytes() == b"its WAL"
 
 
 def test_a_damaged_old_database_comes_back_with_its_wal_when_the_restore_fails(
@@ -171,7 +175,7 @@ def test_the_safety_copy_stands_alone_and_cannot_be_mistaken_for_a_live_database
 ) -> None:
     stage(paths, archive_path)
     apply_pending_restore(paths, do_nothing)
-    assert paths.safety_database.read_bytes()[18:20] == b"\x01\x01"
+    assert safety(paths).database.read_bytes()[18:20] == b"\x01\x01"
     assert is_live(paths.database)
 
 

@@ -1,0 +1,117 @@
+"""The safety copy: what a restore has replaced, and the way back to it."""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastcms.backups.engine.paths import DataPaths, State, are_files_apart, is_one_mount
+from fastcms.backups.engine.pending import (
+    Kind,
+    PendingRestore,
+    Phase,
+    RestoreReceipt,
+    fingerprint_of,
+    read_marker,
+    read_receipts,
+    write_marker,
+)
+from fastcms.backups.engine.staging import now, remove_discarded, require_nothing_pending, set_aside
+from fastcms.durability import fsync_folder, remove
+from fastcms.errors import NoSafetyCopyError, RestoreError, RestorePendingError
+
+
+@dataclass(frozen=True)
+class SafetyCopy:
+    """The state before the latest restore; `restore` is that restore's receipt, if it can still be read."""
+
+    state: State
+    size_bytes: int
+    restore: RestoreReceipt | None
+
+
+def find_safety_copy(paths: DataPaths) -> SafetyCopy | None:
+    """What an undo would bring back, or None."""
+    places = [paths.safety(files_apart=files_apart) for files_apart in (False, True)]
+    state = next((place for place in places if place.files.exists()), places[0])
+    if not state.database.exists():
+        return None
+    receipts = [receipt for receipt in read_receipts(paths.receipts) if receipt.outcome == Phase.RESTORED]
+    size_bytes = _size(state.database) + _size(state.wal) + _folder_size(state.files)
+    return SafetyCopy(state, size_bytes, receipts[-1] if receipts else None)
+
+
+def stage_undo(paths: DataPaths, *, requested_by: str, check: Callable[[State], None]) -> PendingRestore:
+    """Leave the marker that makes the next start put the safety copy back.
+
+    Nothing is copied: the safety copy itself moves in, and what it replaces becomes the safety copy. check
+    gets it, and raises for what must not be served.
+    On disk: the marker, durably; after an error, the safety copy as it was.
+    Raises: NoSafetyCopyError; RestorePendingError; RestoreError; what check raises.
+    """
+    require_nothing_pending(paths)
+    safety_copy = _require_safety_copy(paths)
+    state, restore = safety_copy.state, safety_copy.restore
+    if state.wal.exists():
+        raise RestoreError(
+            f"{state.database} was too damaged to be made one file with {state.wal.name}.",
+            hint="Go back by hand: docs/disaster-recovery.md says how.",
+            code="safety_copy_damaged",
+        )
+    if state.files.exists() and not is_one_mount(state.files, paths.files_dir):
+        raise RestoreError(
+            f"{state.files} and {paths.files_dir} are not on the same mount any more.",
+            hint="Go back by hand: docs/disaster-recovery.md says how.",
+            code="safety_copy_elsewhere",
+        )
+    check(state)
+    pending = PendingRestore(
+        restore_id=secrets.token_hex(8),
+        kind=Kind.UNDO,
+        backup_filename=restore.backup_filename if restore else "",
+        archive_sha256="",
+        requested_by=requested_by,
+        requested=now(),
+        incoming_database=str(state.database.relative_to(paths.data_dir)),
+        incoming_files=str(state.files.relative_to(paths.data_dir)),
+        files_apart=are_files_apart(paths),
+        fingerprint=fingerprint_of(state.database),
+    )
+    write_marker(paths, pending)
+    return pending
+
+
+def discard_safety_copy(paths: DataPaths) -> SafetyCopy:
+    """Give up the way back, for its space. Raises: NoSafetyCopyError; RestorePendingError."""
+    pending = read_marker(paths)
+    if pending is not None and pending.kind is Kind.UNDO:
+        raise RestorePendingError(
+            "The safety copy is about to be put back.", hint="Cancel the pending restore first."
+        )
+    safety_copy = _require_safety_copy(paths)
+    # The database first: files without it are no safety copy, but it without its files would seem to be one.
+    for path in (safety_copy.state.database, safety_copy.state.wal):
+        remove(path)
+    fsync_folder(paths.data_dir)
+    set_aside(safety_copy.state.files)
+    remove_discarded(paths)
+    return safety_copy
+
+
+def _require_safety_copy(paths: DataPaths) -> SafetyCopy:
+    safety_copy = find_safety_copy(paths)
+    if safety_copy is None:
+        raise NoSafetyCopyError(
+            "There is no safety copy: no restore has replaced anything, or it was discarded.",
+            hint="Restore a backup from the time you want to go back to.",
+        )
+    return safety_copy
+
+
+def _folder_size(folder: Path) -> int:
+    return sum(_size(Path(top, name)) for top, _folders, names in os.walk(folder) for name in names)
+
+
+def _size(path: Path) -> int:
+    return path.lstat().st_size if path.exists() else 0
