@@ -112,9 +112,7 @@ class Database:
                     f"{self.path} has schema {current}, which this version of FastCMS does not know.",
                     hint="It was written by a newer FastCMS: install that version or a newer one.",
                 )
-            config = alembic_config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            upgrade_schema(connection, "head")
 
     def close(self) -> None:
         """Close every connection; SQLite then checkpoints and removes the WAL."""
@@ -125,6 +123,13 @@ def alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS_DIR))
     return config
+
+
+def upgrade_schema(connection: sa.Connection, revision: str) -> None:
+    """Run the migrations up to a revision, in the connection's transaction."""
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def known_revisions() -> list[str]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fastcms.backups.database_schema import refuse_strange_schema
 from fastcms.backups.engine.manifest import FILES_PREFIX
 from fastcms.backups.engine.names import unsafe_reason
+from fastcms.backups.engine.refusals import unsafe
 from fastcms.content.models import RECORDS_TABLE_PREFIX
-from fastcms.errors import UnsafeArchiveError
 from fastcms.sqlite import sqlite3
 
 
@@ -25,20 +26,16 @@ def read_file_rows(snapshot: sqlite3.Connection) -> Iterator[FileRow]:
 
 
 def refuse_strange_contents(database: sqlite3.Connection) -> None:
-    """Refuse a database that FastCMS cannot have made. Raises: UnsafeArchiveError."""
-    refuse_strange_paths(database)
-
-
-def refuse_strange_paths(database: sqlite3.Connection) -> None:
-    """Refuse a database whose files would lie elsewhere than in data/files.
+    """Refuse a database that FastCMS cannot have made, or whose files would lie outside data/files.
 
     Raises: UnsafeArchiveError.
     """
+    refuse_strange_schema(database, read_schema_revision(database))
     for row in read_file_rows(database):
         if not is_upload_path(row.path):
-            raise UnsafeArchiveError(
+            raise unsafe(
                 f"database.db in the backup says that an uploaded file is at {row.path!r}.",
-                hint="Do not trust where this file came from; use another backup.",
+                code="database_file_path",
             )
 
 
