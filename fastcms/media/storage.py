@@ -14,6 +14,8 @@ from pathlib import Path
 from fastcms.incoming import UPLOAD_PREFIX
 
 TRASH_NAME = ".trash"
+# Where restores work when this folder is a mount of its own; what is in it belongs to them.
+RESTORE_DIR_NAME = ".restore"
 # Held by a backup while it may still need deleted files; shared, for a moment, by whoever removes some.
 # Not the lock of backups itself: a deletion must not make a backup look busy.
 TRASH_LOCK_NAME = ".trash_lock"
@@ -41,7 +43,7 @@ def remove_from_trash(files_dir: Path, path: str) -> None:
 
 
 def list_files_on_disk(files_dir: Path) -> Iterator[str]:
-    """Every regular file below data/files, relative, but for unfinished uploads and deleted files."""
+    """Every regular file below data/files, relative, but for unfinished uploads, deleted files and what restores keep there."""
 
     def fail(error: OSError) -> None:
         raise error  # os.walk would pass over a folder that cannot be read
@@ -49,7 +51,7 @@ def list_files_on_disk(files_dir: Path) -> Iterator[str]:
     for folder, folders, names in os.walk(files_dir, onerror=fail):
         relative = Path(folder).relative_to(files_dir)
         if relative == Path():
-            folders[:] = [name for name in folders if name != TRASH_NAME]
+            folders[:] = [name for name in folders if name not in (TRASH_NAME, RESTORE_DIR_NAME)]
         for name in sorted(names):
             path = Path(folder, name)
             if not name.startswith(UPLOAD_PREFIX) and path.is_file() and not path.is_symlink():
