@@ -73,8 +73,8 @@ def refuse_linked_database(settings: Settings) -> None:
         raise ConfigError(
             f"{path} is a symbolic link to {path.readlink()}: the latest changes would be kept beside that "
             "file, and a restore would only replace the link.",
-            hint="Move that file, and the -wal beside it if there is one, to the link's place; or keep the whole "
-            "data folder elsewhere, with FASTCMS_DATA_DIR.",
+            hint="Move that file, and the -wal beside it if there is one, to the link's place; or keep the "
+            "whole data folder elsewhere, with FASTCMS_DATA_DIR.",
             code="database_is_link",
         )
 

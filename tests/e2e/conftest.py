@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,9 +24,12 @@ class Server:
     The terminal's text is kept over restarts. `start()` returns when /health answers.
     """
 
-    def __init__(self, folder: Path, port: int | None = None, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, port: int | None = None, *, arguments: Sequence[str] = (), **environment: str
+    ) -> None:
         self.folder = folder
         self.port = port or free_port()
+        self.arguments = arguments
         self.environment = environment
         self._terminal_path = folder / "terminal.txt"
         self._process: subprocess.Popen[bytes] | None = None
@@ -48,7 +51,7 @@ class Server:
     def start(self) -> None:
         with self._terminal_path.open("ab") as terminal:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(self.port)],
+                [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(self.port), *self.arguments],
                 cwd=self.folder,
                 env=clean_environment() | self.environment,
                 stdout=terminal,
@@ -68,6 +71,13 @@ class Server:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def wait_until_printed(self, text: str, times: int = 1) -> None:
+        """Wait until the terminal shows a text so many times."""
+        deadline = time.monotonic() + _START_SECONDS
+        while self.terminal.count(text) < times:
+            assert time.monotonic() < deadline, f"{text!r} was not printed {times} times:\n{self.terminal}"
+            time.sleep(_POLL_SECONDS)
 
     def _end(self, signal_number: signal.Signals) -> None:
         if self._process is None:

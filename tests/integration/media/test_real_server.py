@@ -1,7 +1,9 @@
 """Uploads to a real process: its memory, its death, and what curl shows."""
 
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -9,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from fastcms.locks import FileLock
 from tests.e2e.conftest import Server, clean_environment
 from tests.e2e.conftest import server as server  # noqa: PLC0414 - a fixture
 
 MEGABYTE = 1024**2
+WORKER_STARTED = "Application startup complete."
 
 
 def _token(server: Server) -> str:
@@ -97,15 +101,24 @@ def test_a_server_killed_during_an_upload_leaves_a_temporary_file_that_the_next_
     assert list((server.folder / "data" / "files").iterdir()) == []
 
 
-def test_a_second_server_leaves_the_uploads_of_the_first_alone(server: Server, tmp_path: Path) -> None:
-    token = _token(server)
-    (tmp_path / "second").mkdir()
-    second = Server(tmp_path / "second", FASTCMS_DATA_DIR=str(tmp_path / "data"))
-    with _connect_and_send_half(server, token):
-        second.start()
-        second.stop()
-        assert len(_temporary(server)) == 1
-    deadline = time.monotonic() + 30
-    while _temporary(server):  # the client has gone away: the server notices, and cleans up
-        assert time.monotonic() < deadline, server.terminal
-        time.sleep(0.01)
+def _has_open(pid: int, path: Path) -> bool:
+    return any(link.exists() and link.samefile(path) for link in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_a_worker_that_starts_leaves_the_uploads_of_another_alone(tmp_path: Path) -> None:
+    server = Server(tmp_path, arguments=["--workers", "2"])
+    server.start()
+    try:
+        server.wait_until_printed(WORKER_STARTED, 2)
+        workers = {holder.pid for holder in FileLock(tmp_path / "data" / ".serving").holders()}
+        with _connect_and_send_half(server, _token(server)):
+            (other,) = (pid for pid in workers if not _has_open(pid, _temporary(server)[0]))
+            os.kill(other, signal.SIGKILL)
+            server.wait_until_printed(WORKER_STARTED, 3)
+            assert len(_temporary(server)) == 1
+        deadline = time.monotonic() + 30
+        while _temporary(server):  # the client has gone away: the server notices, and cleans up
+            assert time.monotonic() < deadline, server.terminal
+            time.sleep(0.01)
+    finally:
+        server.stop()
