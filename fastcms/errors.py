@@ -4,7 +4,8 @@ FastCMSError(message, hint, code)
 ├ ConfigError → DataFolderInUseError
 ├ SchemaTooNewError
 ├ InvalidInputError · NotFoundError · ConflictError · TooLargeError · UnsatisfiableError
-├ NotAuthenticatedError · PermissionDeniedError · TooManyAttemptsError
+├ NotAuthenticatedError · TooManyAttemptsError
+├ PermissionDeniedError → PasswordRequiredError
 └ BackupError
   ├ BackupNotFoundError · BackupBusyError · NotEnoughSpaceError · SnapshotError
   ├ ArchiveError
@@ -17,13 +18,15 @@ compare it. `STATUS` is the only place that knows about HTTP statuses and exit c
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 
 class FastCMSError(Exception):
-    """Base of every error that FastCMS raises on purpose."""
+    """Base of every error that FastCMS raises on purpose; `details` has more for programs, by name."""
 
     code = "error"
+    details: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
         super().__init__(message)
@@ -102,6 +105,16 @@ class PermissionDeniedError(FastCMSError):
     """The credentials are valid but do not allow this."""
 
     code = "permission_denied"
+
+
+class PasswordRequiredError(PermissionDeniedError):
+    """Restoring an archive from another machine needs the password again; the details say whom it lets in."""
+
+    code = "password_required"
+
+    def __init__(self, message: str, *, hint: str, details: Mapping[str, Any]) -> None:
+        super().__init__(message, hint=hint)
+        self.details = details
 
 
 class TooManyAttemptsError(FastCMSError):

@@ -70,6 +70,7 @@ def _print_error(error: FastCMSError, *, as_json: bool) -> None:
             "code": error.code,
             "hint": error.hint,
             "errors": error.errors if isinstance(error, InvalidInputError) else [],
+            **error.details,
         }
         print_json(content)
         return

@@ -36,7 +36,7 @@ _DOCS_CSP = (
 )
 # Enough for a record whose `editor` field is full.
 _MAX_BODY_BYTES = 32 * 1024**2
-_UPLOAD_ROUTE = ("POST", "/api/v1/files")
+_UPLOAD_ROUTES = {("POST", "/api/v1/files"), ("POST", "/api/v1/backups/upload")}
 _DRAIN_SECONDS = 10
 _DOCS_PATHS = ("/docs", "/redoc")
 _QUIET_PATHS = ("/admin/static/", "/health", "/static-offline-docs/")
@@ -88,7 +88,13 @@ def problem_response(error: FastCMSError) -> JSONResponse:
         headers["Retry-After"] = str(error.retry_after_seconds)
     errors = error.errors if isinstance(error, InvalidInputError) else []
     return _problem(
-        status_of(error)[0], error.message, error.code, error.hint, errors=errors, headers=headers
+        status_of(error)[0],
+        error.message,
+        error.code,
+        error.hint,
+        errors=errors,
+        headers=headers,
+        details=error.details,
     )
 
 
@@ -100,6 +106,7 @@ def _problem(
     *,
     errors: list[Any] | None = None,
     headers: Mapping[str, str] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
     all_headers = dict(headers or {})
     if status == HTTPStatus.UNAUTHORIZED:
@@ -113,6 +120,9 @@ def _problem(
         errors=errors or [],
     )
     content = problem.model_dump(exclude_defaults=True) | {"type": problem.type, "hint": hint}
+    content |= (
+        details or {}
+    )  # extension members: https://www.rfc-editor.org/rfc/rfc9457#name-extension-members
     return JSONResponse(content, status, all_headers, media_type="application/problem+json")
 
 
@@ -215,7 +225,7 @@ class BodyLimitMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (scope["method"], scope["path"]) == _UPLOAD_ROUTE:
+        if scope["type"] != "http" or (scope["method"], scope["path"]) in _UPLOAD_ROUTES:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)

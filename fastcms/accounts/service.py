@@ -121,6 +121,28 @@ def log_in(site: Site, email: str, password: str, address: str) -> tuple[str, Lo
     return token, login
 
 
+def confirm_password(site: Site, caller: Caller, password: str, address: str) -> None:
+    """Make sure that a caller is the account's owner, and nobody who found their token.
+
+    Raises: PermissionDeniedError; TooManyAttemptsError, as for a login.
+    """
+    with site.database.read() as session:
+        account = session.get(Account, caller.account_id) if caller.account_id else None
+    if account is None:
+        raise PermissionDeniedError(
+            f"{caller.name} is an API token, which has no password to ask for.",
+            hint="Log in with an admin's email and password, and use that login's token.",
+            code="login_required",
+        )
+    attempt = count_attempt(site.database, account_key(account.email), address)
+    if not is_password_right(account.password_hash, password):
+        raise PermissionDeniedError(
+            "The password is wrong.", hint=f"Give the password of {account.email}.", code="wrong_password"
+        )
+    with site.database.write() as session:
+        undo_attempt(session, attempt)
+
+
 def log_out(session: Session, token: str) -> None:
     session.execute(sa.delete(LoginSession).where(LoginSession.token_hash == _hash_token(token)))
 

@@ -5,17 +5,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
+from fastcms.accounts.api import client_address
 from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
-from fastcms.backups import restoring, service
+from fastcms.backups import receiving, restoring, service
 from fastcms.backups.answers import archive_answer
 from fastcms.backups.schemas import (
+    BackupDetails,
     BackupList,
     CancelledRestore,
     CreatedBackup,
     DeletedBackup,
     DiscardedSafetyCopy,
     RestoreList,
+    RestoreRequest,
     RestoreStatus,
     StagedRestore,
     StagedUndo,
@@ -23,7 +26,9 @@ from fastcms.backups.schemas import (
     describe_list,
     describe_restores,
 )
+from fastcms.incoming import IncomingFile
 from fastcms.logs import get_logger
+from fastcms.uploads import MULTIPART_BODY, receive_upload
 from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/backups", tags=["backups"])
@@ -49,6 +54,18 @@ def create_backup(site: CurrentSite, caller: Creator) -> CreatedBackup:
 def list_backups(site: CurrentSite, _caller: Reader) -> BackupList:
     """List all backups, newest first."""
     return describe_list(service.list_backups(site))
+
+
+@router.post("/upload", openapi_extra=MULTIPART_BODY)
+async def upload_backup(request: Request, site: CurrentSite, caller: AdminCaller) -> BackupDetails:
+    """Bring an archive from another machine: it is checked whole, and marked as uploaded."""
+
+    def keep(incoming: IncomingFile, _filename: str) -> BackupDetails:
+        return receiving.receive_archive(site, incoming, caller.name)
+
+    backup = await receive_upload(request, site.settings.backups_dir, keep)
+    get_logger().info("backup uploaded", backup=backup.filename, by=caller.name, admins=backup.admins)
+    return backup
 
 
 @router.get("/restore")
@@ -87,6 +104,12 @@ def cancel_restore(site: CurrentSite, caller: AdminCaller) -> CancelledRestore:
     return CancelledRestore(backup_filename=pending.backup_filename)
 
 
+@router.get("/{filename}")
+def show_backup(site: CurrentSite, filename: str, _caller: Reader) -> BackupDetails:
+    """What is in a backup, and where it came from."""
+    return service.describe_backup(site, filename)
+
+
 @router.get("/{filename}/download", response_class=Response, responses=_ZIP_ANSWER)
 @router.head("/{filename}/download", response_class=Response, include_in_schema=False)
 def download_backup(request: Request, site: CurrentSite, filename: str, caller: AdminCaller) -> Response:
@@ -97,8 +120,19 @@ def download_backup(request: Request, site: CurrentSite, filename: str, caller: 
 
 
 @router.post("/{filename}/restore")
-def stage_restore(site: CurrentSite, filename: str, caller: AdminCaller) -> StagedRestore:
-    """Check a backup whole and prepare it; the next start of the server puts it in place."""
+def stage_restore(
+    request: Request,
+    site: CurrentSite,
+    filename: str,
+    caller: AdminCaller,
+    body: RestoreRequest | None = None,
+) -> StagedRestore:
+    """Check a backup whole and prepare it; the next start of the server puts it in place.
+
+    Only a backup that was uploaded needs a body, with the caller's own password.
+    """
+    password = body.password if body else None
+    receiving.require_password(site, filename, caller, password, client_address(request))
     pending = restoring.stage_restore(site, filename, caller.name)
     get_logger().info("restore staged", backup=pending.backup_filename, by=caller.name)
     return StagedRestore(backup_filename=pending.backup_filename)

@@ -7,6 +7,7 @@ import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from fastcms.backups import restoring, service
+from fastcms.backups import receiving, restoring, service
 from fastcms.backups.engine.pending import Kind
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.schemas import RestoreState, RestoreStatus, describe_created, describe_list
@@ -50,6 +51,25 @@ def create_backup(context: typer.Context, as_json: JsonOption = False) -> None:
             messages.print(f"[yellow]Warning:[/] {problem.replace('[', chr(92) + '[')}")
 
 
+@backup_app.command("import")
+def import_backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="An archive from another machine, under any name.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check an archive from another machine, and copy it to the backups of this site."""
+    with errors_as_exit_codes(as_json=as_json):
+        with progress_bar() as on_progress:
+            backup = receiving.import_archive(open_site(context), file, who(), on_progress)
+        if as_json:
+            print_json(backup.model_dump(mode="json"))
+            return
+        typer.echo(
+            f"{file} is sound, and is {backup.filename} now. "
+            f"To put it in place: fastcms backup restore {backup.filename}"
+        )
+
+
 @backup_app.command("list")
 def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
     """List all backups, newest first."""
@@ -61,9 +81,11 @@ def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
         if not backups:
             output.print("There are no backups yet: make one with `fastcms backup create`.")
             return
-        table = Table("Filename", "Created (UTC)", "Size", box=None)
+        table = Table("Filename", "Created (UTC)", "Size", "Kind", box=None)
         for backup in backups:
-            table.add_row(backup.filename, f"{backup.created:%Y-%m-%d %H:%M:%S}", f"{backup.size_mb} MB")
+            table.add_row(
+                backup.filename, f"{backup.created:%Y-%m-%d %H:%M:%S}", f"{backup.size_mb} MB", backup.kind
+            )
         output.print(table)
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fastcms.accounts.schemas import Role, Scope
 from fastcms.backups.database_schema import refuse_strange_schema
 from fastcms.backups.engine.manifest import FILES_PREFIX
 from fastcms.backups.engine.names import unsafe_reason
 from fastcms.backups.engine.refusals import unsafe
+from fastcms.backups.origin import Newcomers
 from fastcms.content.models import RECORDS_TABLE_PREFIX
 from fastcms.sqlite import sqlite3
 
@@ -54,6 +56,16 @@ def read_schema_revision(snapshot: sqlite3.Connection) -> str:
     return str(revision)
 
 
+def read_newcomers(snapshot: sqlite3.Connection) -> Newcomers:
+    """Who could do everything on the site that this snapshot holds."""
+    accounts = snapshot.execute("SELECT email, role FROM accounts ORDER BY email").fetchall()
+    tokens = snapshot.execute("SELECT name, scopes FROM api_tokens ORDER BY name").fetchall()
+    return Newcomers(
+        admins=[_printable(email) for email, role in accounts if role == Role.ADMIN],
+        admin_tokens=[_printable(name) for name, scopes in tokens if Scope.ADMIN in str(scopes).split()],
+    )
+
+
 def count_contents(snapshot: sqlite3.Connection) -> dict[str, int]:
     """How much there is of everything; `records:NAME` counts one collection."""
     counts = {table: _count(snapshot, table) for table in ("accounts", "collections", "files")}
@@ -74,3 +86,8 @@ def unsafe_name_reason(path: str) -> str | None:
 def _count(snapshot: sqlite3.Connection, table: str) -> int:
     (count,) = snapshot.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608 - our own table names
     return int(count)
+
+
+def _printable(name: object) -> str:
+    """A stranger's text is shown in terminals, which would obey what it holds."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(name))

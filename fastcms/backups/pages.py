@@ -1,14 +1,18 @@
 """The dashboard's page of backups: create, download, restore, delete."""
 
 from datetime import timedelta
+from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette_admin import route
 
-from fastcms.backups import restoring, service
+from fastcms.accounts.api import client_address
+from fastcms.accounts.schemas import Caller
+from fastcms.backups import receiving, restoring, service
 from fastcms.backups.answers import archive_answer
 from fastcms.database import utc_now
+from fastcms.errors import PermissionDeniedError
 from fastcms.logs import get_logger
 from fastcms.pages import (
     Page,
@@ -16,6 +20,8 @@ from fastcms.pages import (
     get_site,
     get_visitor,
     in_thread,
+    read_form,
+    see_other,
     show_message,
 )
 
@@ -67,16 +73,27 @@ class BackupsPage(Page):
     @route(f"{_NAME}/restore", methods=["GET"], name="backups-restore")
     @errors_as_messages
     async def confirm_restore(self, request: Request) -> Response:
-        backup = await in_thread(service.find_backup, get_site(request), request.path_params["filename"])
-        return self.render(request, "backup_restore.html", title="Restore a backup", backup=backup)
+        site, filename = get_site(request), request.path_params["filename"]
+        backup = await in_thread(service.find_backup, site, filename)
+        origin = await in_thread(receiving.find_origin, site, filename)
+        return self.render(
+            request, "backup_restore.html", title="Restore a backup", backup=backup, origin=origin
+        )
 
     @route(f"{_NAME}/restore", methods=["POST"], name="backups-stage")
     @errors_as_messages
     async def stage_restore(self, request: Request) -> Response:
-        filename = request.path_params["filename"]
-        pending = await in_thread(
-            restoring.stage_restore, get_site(request), filename, get_visitor(request).name
-        )
+        site, filename = get_site(request), request.path_params["filename"]
+        visitor = cast("Caller", get_visitor(request))
+        password = str((await read_form(request)).get("password") or "")
+        try:
+            await in_thread(
+                receiving.require_password, site, filename, visitor, password, client_address(request)
+            )
+        except PermissionDeniedError as error:  # the password is missing or wrong: the page asks again
+            show_message(request, error.message, "error")
+            return see_other(self.url(request, f"/{filename}/restore"))
+        pending = await in_thread(restoring.stage_restore, site, filename, visitor.name)
         _log(request, "restore staged", pending.backup_filename)
         return self.done(request, f"{pending.backup_filename} is checked and ready to be restored.")
 

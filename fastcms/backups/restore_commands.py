@@ -6,7 +6,7 @@ import typer
 from humanize import naturalsize
 from rich.table import Table
 
-from fastcms.backups import restoring, service
+from fastcms.backups import receiving, restoring, service
 from fastcms.backups.commands import Filename, backup_app, describe_what, progress_bar, who
 from fastcms.backups.schemas import RestoreState, describe_restores
 from fastcms.errors import RolledBackError
@@ -41,6 +41,9 @@ def stage_restore(
     with errors_as_exit_codes(as_json=as_json):
         backup = service.find_backup(peek_site(context), filename)
         created = f"{backup.created:%Y-%m-%d %H:%M:%S} UTC"
+        origin = receiving.find_origin(peek_site(context), filename)
+        if origin is not None:
+            typer.echo(receiving.describe_origin(filename, origin), err=True)
         _confirm(f"Replace the database and all files with those of {created}{_when(now=now)}?", yes=yes)
         site = _site_for(context, now=now)
         with progress_bar() as on_progress:

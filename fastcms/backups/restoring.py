@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from fastcms.accounts.models import LoginSession
-from fastcms.backups import contents
+from fastcms.backups import contents, receiving
 from fastcms.backups.creation import OMITTED_TABLES
 from fastcms.backups.engine import live, staging, swap, undo
 from fastcms.backups.engine.paths import State, beside
@@ -145,7 +145,8 @@ def recover(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
 
 
 def _remove_left_overs(site: Site) -> None:
-    """Remove what a killed backup left unfinished, unless one is being made."""
+    """Remove what a killed backup or upload left unfinished, unless one is under way."""
+    receiving.remove_left_overs(site)
     with suppress(BackupBusyError), alone(data_paths(site), "removing left-overs"):
         pass
 

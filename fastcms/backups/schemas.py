@@ -6,10 +6,19 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
+from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.pending import Kind, PendingRestore, RestoreReceipt
 from fastcms.backups.engine.undo import SafetyCopy
+from fastcms.backups.origin import Origin
+
+
+class BackupKind(StrEnum):
+    """manual: made on this site. uploaded: brought from another machine, see `origin`."""
+
+    MANUAL = "manual"
+    UPLOADED = "uploaded"
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,7 @@ class Backup:
     size_bytes: int
     created: datetime
     path: str
+    kind: BackupKind = BackupKind.MANUAL
     problems: tuple[str, ...] = ()
 
     @property
@@ -47,6 +57,30 @@ class ListedBackup(BaseModel):
     size_mb: float
     size_bytes: int
     created: str
+    kind: BackupKind
+
+
+class BackupDetails(BaseModel):
+    """One backup, and what its manifest says is in it.
+
+    Only of one that was uploaded: its SHA-256, who brought it and when (UTC), and the accounts and API tokens
+    in it that may do everything.
+    """
+
+    filename: str
+    size_bytes: int
+    created: str
+    path: str
+    kind: BackupKind
+    sha256: str | None
+    admins: list[str] | None
+    admin_tokens: list[str] | None
+    uploaded_by: str | None
+    uploaded: datetime | None
+    app_version: str
+    schema_revision: str
+    counts: dict[str, int]
+    problems: list[str]
 
 
 class BackupList(BaseModel):
@@ -54,6 +88,14 @@ class BackupList(BaseModel):
 
     items: list[ListedBackup]
     total: int
+
+
+class RestoreRequest(BaseModel):
+    """The caller's own password, to restore a backup that was uploaded."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    password: str | None = Field(None, max_length=1000)
 
 
 class StagedRestore(BaseModel):
@@ -155,10 +197,31 @@ def describe_list(backups: Sequence[Backup]) -> BackupList:
             size_mb=backup.size_mb,
             size_bytes=backup.size_bytes,
             created=format_created(backup.created),
+            kind=backup.kind,
         )
         for backup in backups
     ]
     return BackupList(items=items, total=len(items))
+
+
+def describe_details(backup: Backup, manifest: BackupManifest, origin: Origin | None) -> BackupDetails:
+    """What the API, and `fastcms backup import --json`, say of one backup."""
+    return BackupDetails(
+        filename=backup.filename,
+        size_bytes=backup.size_bytes,
+        created=format_created(backup.created),
+        path=backup.path,
+        kind=backup.kind,
+        sha256=origin.sha256 if origin else None,
+        admins=origin.newcomers.admins if origin else None,
+        admin_tokens=origin.newcomers.admin_tokens if origin else None,
+        uploaded_by=origin.uploaded_by if origin else None,
+        uploaded=origin.uploaded_at if origin else None,
+        app_version=manifest.app_version,
+        schema_revision=manifest.schema_revision,
+        counts=dict(manifest.counts),
+        problems=list(manifest.problems),
+    )
 
 
 def format_created(created: datetime) -> str:

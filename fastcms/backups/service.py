@@ -2,24 +2,21 @@
 
 import re
 import time
+from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fastcms.backups.creation import write_backup
-from fastcms.backups.engine.paths import DataPaths
+from fastcms.backups.engine.archive_reader import open_archive
+from fastcms.backups.engine.paths import DataPaths, beside
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.folder import alone, data_paths, explained
-from fastcms.backups.schemas import Backup
+from fastcms.backups.origin import hold_records, read_origin, record_name, record_path
+from fastcms.backups.schemas import Backup, BackupDetails, BackupKind, describe_details
 from fastcms.database import utc_now
-from fastcms.durability import (
-    fsync_folder,
-    remove,
-)
-from fastcms.errors import (
-    BackupNotFoundError,
-    ConfigError,
-    InvalidInputError,
-)
+from fastcms.durability import fsync_folder, partial_path_of, remove
+from fastcms.errors import BackupBusyError, BackupNotFoundError, ConfigError, InvalidInputError
 from fastcms.locks import FileLock
 from fastcms.media.service import TRASH_LOCK_NAME, empty_trash
 from fastcms.site import Site
@@ -42,8 +39,11 @@ def create_backup(site: Site, on_progress: OnProgress = ignore_progress) -> Back
         FileLock(paths.backups_dir / TRASH_LOCK_NAME).hold(),
     ):
         created = _claim_second(paths)
-        final_path = paths.backups_dir / f"backup_{created:{_FILENAME_TIME}}.zip"
-        problems = write_backup(site, paths, final_path, created, on_progress)
+        final_path = path_of(paths, created)
+        try:
+            problems = write_backup(site, paths, final_path, created, on_progress)
+        finally:
+            remove(partial_path_of(final_path))
     empty_trash(site)
     return Backup(
         filename=final_path.name,
@@ -73,7 +73,8 @@ def list_backups(site: Site) -> list[Backup]:
     if not paths.backups_dir.exists():
         return []
     with explained("Listing the backups"):
-        found = [_describe(path) for path in paths.backups_dir.iterdir()]
+        names = {path.name for path in paths.backups_dir.iterdir()}
+        found = [_describe(paths.backups_dir / name, names) for name in names]
     return sorted((b for b in found if b is not None), key=lambda b: b.filename, reverse=True)
 
 
@@ -88,7 +89,8 @@ def find_backup(site: Site, filename: str) -> Backup:
             hint="A name looks like backup_20250115_100000.zip.",
             code="backup_name_invalid",
         )
-    backup = _describe(data_paths(site).backups_dir / filename)
+    path = data_paths(site).backups_dir / filename
+    backup = _describe(path, {record_name(filename)} if record_path(path).exists() else ())
     if backup is None:
         raise BackupNotFoundError(
             f"There is no backup {filename}.", hint="List the backups to see their names."
@@ -96,29 +98,77 @@ def find_backup(site: Site, filename: str) -> Backup:
     return backup
 
 
+def describe_backup(site: Site, filename: str) -> BackupDetails:
+    """What a backup's manifest says, and where the backup came from.
+
+    Raises: BackupNotFoundError; InvalidInputError; the subclasses of ArchiveError.
+    """
+    backup = find_backup(site, filename)
+    path = Path(backup.path)
+    with explained("Reading the backup"), open_archive(path) as archive:
+        return describe_details(backup, archive.manifest, read_origin(path))
+
+
 def delete_backup(site: Site, filename: str) -> None:
     """Delete a backup, durably. Raises: BackupNotFoundError; InvalidInputError."""
     backup = find_backup(site, filename)
+    paths = data_paths(site)
     with explained("Deleting the backup"):
         remove(Path(backup.path))
-        fsync_folder(data_paths(site).backups_dir)
+        fsync_folder(paths.backups_dir)
+        # Its record goes too; while an upload is being checked, the next upload or start removes it.
+        with suppress(BackupBusyError), hold_records(paths, timeout_seconds=0):
+            pass
+
+
+def path_of(paths: DataPaths, created: datetime) -> Path:
+    return paths.backups_dir / f"backup_{created:{_FILENAME_TIME}}.zip"
+
+
+def time_of(filename: str) -> datetime | None:
+    """The time in a backup's name; None for what is no backup's name."""
+    match = _FILENAME.fullmatch(filename)
+    if match is None:
+        return None
+    try:
+        created = datetime.strptime(match[1], _FILENAME_TIME).replace(tzinfo=UTC)
+    except ValueError:  # digits that are no time
+        return None
+    return created
+
+
+def is_being_made(path: Path) -> bool:
+    """Whether a running backup has claimed this name; one of its two partial files is always there."""
+    return partial_path_of(path).exists() or partial_path_of(beside(path, ".db")).exists()
 
 
 def _claim_second(paths: DataPaths) -> datetime:
-    """The present second, or the next one that no backup is named after."""
+    """The present second, or the next one that no backup is named after.
+
+    Whoever wants a name leaves a claim, this partial file or an upload's record, before they look for claims
+    of others: of two who want the same one, at least one sees the other.
+    """
     while True:
         now = utc_now().replace(microsecond=0)
-        if not (paths.backups_dir / f"backup_{now:{_FILENAME_TIME}}.zip").exists():
+        path = path_of(paths, now)
+        partial_path_of(path).touch(mode=0o600)
+        if not path.exists() and not record_path(path).exists():
             return now
+        remove(partial_path_of(path))
         time.sleep(0.05)
 
 
-def _describe(path: Path) -> Backup | None:
-    match = _FILENAME.fullmatch(path.name)
+def _describe(path: Path, names_beside: Collection[str]) -> Backup | None:
+    created = time_of(path.name)
     try:
-        if match is None or path.is_symlink() or not path.is_file():
+        if created is None or path.is_symlink() or not path.is_file():
             return None
-        created = datetime.strptime(match[1], _FILENAME_TIME).replace(tzinfo=UTC)
-        return Backup(filename=path.name, size_bytes=path.stat().st_size, created=created, path=str(path))
-    except (FileNotFoundError, ValueError):  # deleted meanwhile; digits that are no time
+        return Backup(
+            filename=path.name,
+            size_bytes=path.stat().st_size,
+            created=created,
+            path=str(path),
+            kind=BackupKind.UPLOADED if record_name(path.name) in names_beside else BackupKind.MANUAL,
+        )
+    except FileNotFoundError:  # deleted meanwhile
         return None

@@ -20,7 +20,7 @@
         request.onerror = () => reject(new Error("The connection was lost. Try again."));
         request.onload = () => {
             const answer = request.response || {};
-            if (request.status === 201) resolve(answer);
+            if (request.status === 200 || request.status === 201) resolve(answer);
             else reject(new Error([answer.detail, answer.hint].filter(Boolean).join(" ") || "The server refused it."));
         };
         request.send(form);
@@ -41,7 +41,10 @@
         list.append(row);
         try {
             if (file.size > Number(zone.dataset.maxBytes)) throw new Error("It is larger than this site allows.");
-            await window.uploadFile(zone.dataset.uploadUrl, file, (part) => { bar.value = part; });
+            await window.uploadFile(zone.dataset.uploadUrl, file, (part) => {
+                if (part < 1) bar.value = part;
+                else bar.removeAttribute("value"); // it is all there, and being checked: nobody knows how long that takes
+            });
             return true;
         } catch (error) {
             bar.remove();

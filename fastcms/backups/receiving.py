@@ -1,0 +1,239 @@
+"""Bring an archive from another machine, and ask for the password before it is restored.
+
+The archive is streamed into a hidden file, checked whole, recorded as uploaded, and only then gets its name.
+An upload does not hold the lock of backups: backups are made meanwhile.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from fastcms.accounts.schemas import Caller
+from fastcms.accounts.service import confirm_password
+from fastcms.backups import contents
+from fastcms.backups.engine.archive_reader import extract_archive, open_archive
+from fastcms.backups.engine.manifest import DATABASE_NAME, BackupManifest
+from fastcms.backups.engine.paths import DataPaths
+from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
+from fastcms.backups.engine.verify import check_database
+from fastcms.backups.folder import data_paths, explained
+from fastcms.backups.origin import Newcomers, Origin, hold_records, read_origin, record_path, write_origin
+from fastcms.backups.schemas import BackupDetails, describe_details
+from fastcms.backups.service import find_backup, is_being_made, path_of, time_of
+from fastcms.database import known_revisions, utc_now
+from fastcms.durability import remove, require_free_space
+from fastcms.errors import (
+    ArchiveError,
+    BackupBusyError,
+    ConflictError,
+    InvalidInputError,
+    PasswordRequiredError,
+)
+from fastcms.incoming import IncomingFile, remove_stale_uploads
+from fastcms.site import Site
+from fastcms.sqlite import sqlite3
+
+_CHUNK_BYTES = 1024**2
+_EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
+_SHOWN = 5
+
+
+def receive_archive(
+    site: Site, incoming: IncomingFile, uploaded_by: str, on_progress: OnProgress = ignore_progress
+) -> BackupDetails:
+    """Check a completely written archive whole, and make it a backup that is marked as uploaded.
+
+    On disk: the archive with its record, both durable, or nothing.
+    Raises: ConflictError when this very archive is there already; NotEnoughSpaceError; BackupError; the
+    subclasses of ArchiveError.
+    """
+    paths = data_paths(site)
+    with explained("Checking the archive"), _unnamed(incoming):
+        incoming.sync()
+        with _alone(paths) as scratch_dir:
+            manifest, newcomers = _check(incoming.path, scratch_dir, on_progress)
+            now = utc_now().isoformat(timespec="seconds")
+            origin = Origin(uploaded_by, now, incoming.sha256, newcomers)
+            path = _keep(paths, incoming, manifest, origin, scratch_dir)
+    return describe_details(find_backup(site, path.name), manifest, origin)
+
+
+def import_archive(
+    site: Site, source_path: Path, imported_by: str, on_progress: OnProgress = ignore_progress
+) -> BackupDetails:
+    """Copy an archive from anywhere on this machine, and receive it.
+
+    Raises: InvalidInputError when it cannot be read; what `receive_archive` raises.
+    """
+    folder = data_paths(site).backups_dir
+    with _open_file(source_path) as source, explained("Importing the archive"):
+        size_bytes = os.fstat(source.fileno()).st_size
+        require_free_space(folder, size_bytes, "The import")
+        with IncomingFile(folder) as incoming:
+            while chunk := source.read(_CHUNK_BYTES):
+                incoming.write(chunk)
+                on_progress(Progress("copying the archive", incoming.size_bytes, size_bytes))
+            return receive_archive(site, incoming, imported_by, on_progress)
+
+
+def find_origin(site: Site, filename: str) -> Origin | None:
+    """Where a backup came from; None for one that was made here.
+
+    Raises: BackupNotFoundError; ConflictError when that cannot be told.
+    """
+    return read_origin(Path(find_backup(site, filename).path))
+
+
+def require_password(site: Site, filename: str, caller: Caller, password: str | None, address: str) -> None:
+    """Before an uploaded backup is restored: ask for the caller's own password, and say whom it lets in.
+
+    Backups made here need none.
+    Raises: PasswordRequiredError; PermissionDeniedError; TooManyAttemptsError; BackupNotFoundError.
+    """
+    origin = find_origin(site, filename)
+    if origin is None:
+        return
+    if not password and caller.account_id is not None:
+        raise PasswordRequiredError(
+            describe_origin(filename, origin),
+            hint='If you know them all, send your own password along: {"password": "..."}.',
+            details={"admins": origin.newcomers.admins, "admin_tokens": origin.newcomers.admin_tokens},
+        )
+    confirm_password(site, caller, password or "", address)
+
+
+def describe_origin(filename: str, origin: Origin) -> str:
+    """Say who brought a backup, and who would be in charge of the site after its restore."""
+    newcomers = origin.newcomers
+    sentences = [
+        f"{filename} was not made on this site: {origin.uploaded_by} brought it from elsewhere.",
+        f"After the restore, the admins are: {_shorten(newcomers.admins)}.",
+    ]
+    if newcomers.admin_tokens:
+        sentences.append(f"These API tokens may do everything: {_shorten(newcomers.admin_tokens)}.")
+    return " ".join(sentences)
+
+
+def remove_left_overs(site: Site) -> None:
+    """Remove what a killed upload left; those that are under way stay."""
+    paths = data_paths(site)
+    remove_stale_uploads(paths.backups_dir)
+    with suppress(BackupBusyError), hold_records(paths, timeout_seconds=0):
+        remove(_scratch_dir(paths))
+
+
+def _scratch_dir(paths: DataPaths) -> Path:
+    return paths.backups_dir / ".checking"
+
+
+@contextmanager
+def _alone(paths: DataPaths) -> Iterator[Path]:
+    """Check one archive at a time, the others wait; what a killed process left is removed first."""
+    scratch_dir = _scratch_dir(paths)
+    with hold_records(paths):
+        remove(scratch_dir)
+        try:
+            scratch_dir.mkdir(mode=0o700)
+            yield scratch_dir
+        finally:
+            remove(scratch_dir)
+
+
+@contextmanager
+def _unnamed(incoming: IncomingFile) -> Iterator[None]:
+    """Leave out of refusals the hidden name under which an archive is checked: nobody knows it by that."""
+    try:
+        yield
+    except ArchiveError as error:
+        message = error.message.removeprefix(f"{incoming.path.name}: ")
+        raise type(error)(message, hint=error.hint, code=error.code) from error
+
+
+def _check(
+    archive_path: Path, scratch_dir: Path, on_progress: OnProgress
+) -> tuple[BackupManifest, Newcomers]:
+    """Compare every entry with its checksum, and check the database as if it were to be restored."""
+    database_path = scratch_dir / DATABASE_NAME
+    found: list[Newcomers] = []
+
+    def check_contents(database: sqlite3.Connection) -> None:
+        contents.refuse_strange_contents(database)
+        found.append(contents.read_newcomers(database))
+
+    with open_archive(archive_path) as archive:
+        require_free_space(scratch_dir, archive.database_bytes, "Checking the archive")
+        extract_archive(archive, database_path=database_path, files_dir=None, on_progress=on_progress)
+        manifest, total_bytes = archive.manifest, archive.total_bytes
+    on_progress(Progress("checking the database", total_bytes, total_bytes))
+    check_database(database_path, known_revisions=known_revisions(), check_contents=check_contents)
+    return manifest, found[0]
+
+
+def _keep(
+    paths: DataPaths, incoming: IncomingFile, manifest: BackupManifest, origin: Origin, scratch_dir: Path
+) -> Path:
+    """Give the archive its own name, or that of the next second that is free."""
+    created = _wanted_time(manifest)
+    while not _claim(path := path_of(paths, created), incoming, origin, scratch_dir):
+        created += timedelta(seconds=1)
+    try:
+        incoming.keep(path)
+    except BaseException:
+        remove(record_path(path))
+        raise
+    return path
+
+
+def _wanted_time(manifest: BackupManifest) -> datetime:
+    """The time in the archive's own name, unless it cannot be true."""
+    now = utc_now().replace(microsecond=0)
+    created = time_of(f"{manifest.backup_name}.zip")
+    return created if created is not None and _EARLIEST <= created <= now else now
+
+
+def _claim(path: Path, incoming: IncomingFile, origin: Origin, scratch_dir: Path) -> bool:
+    """Make the record, unless the name is taken. First the claim, then the look, see `service`."""
+    if path.exists():
+        _refuse_twin(path, incoming)
+        return False
+    write_origin(path, origin, scratch_dir)
+    if path.exists() or is_being_made(path):
+        remove(record_path(path))
+        return False
+    return True
+
+
+def _refuse_twin(path: Path, incoming: IncomingFile) -> None:
+    if path.stat().st_size != incoming.size_bytes:
+        return
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 == incoming.sha256:
+        raise ConflictError(
+            f"This very archive is there already: {path.name} has the same SHA-256.",
+            hint="There is nothing to upload: restore the one that is there.",
+            code="backup_exists",
+        )
+
+
+def _open_file(path: Path) -> BinaryIO:
+    try:
+        if path.is_file():
+            return os.fdopen(os.open(path, os.O_RDONLY), "rb")
+        reason = "there is no such file"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise InvalidInputError(
+        f"{path} cannot be read: {reason}.",
+        hint="Give the path of an archive that this user may read.",
+        code="archive_unreadable",
+    )
+
+
+def _shorten(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more if names else "nobody"
