@@ -1,0 +1,96 @@
+"""Databases that may be served, and what looking at them leaves behind."""
+
+from pathlib import Path
+
+import pytest
+
+from fastcms.backups.engine import verify
+from fastcms.backups.engine.verify import check_database, prepare_database
+from fastcms.errors import ArchiveError
+from fastcms.sqlite import sqlite3
+from tests.unit.backups.engine.conftest import REVISIONS, execute
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "alone" / "database.db"
+    path.parent.mkdir()
+    execute(
+        path,
+        "CREATE TABLE alembic_version (version_num TEXT)",
+        "INSERT INTO alembic_version VALUES ('0001')",
+        "CREATE TABLE sessions (token TEXT)",
+        "INSERT INTO sessions VALUES ('somebody')",
+    )
+    return path
+
+
+def check(path: Path) -> None:
+    check_database(path, known_revisions=REVISIONS, check_contents=lambda _database: None)
+
+
+def prepare(path: Path) -> None:
+    prepare_database(
+        path, known_revisions=REVISIONS, check_contents=lambda _database: None, omit_rows_of=["sessions"]
+    )
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+def test_a_check_changes_neither_the_database_nor_its_folder(database: Path, mode: str) -> None:
+    execute(database, f"PRAGMA journal_mode={mode}")
+    before = database.read_bytes(), database.stat().st_mtime_ns
+    check(database)
+    assert (database.read_bytes(), database.stat().st_mtime_ns) == before
+    assert list(database.parent.iterdir()) == [database]
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+def test_a_prepared_database_stands_alone_without_the_rows_to_omit(database: Path, mode: str) -> None:
+    execute(database, f"PRAGMA journal_mode={mode}")
+    prepare(database)
+    assert database.read_bytes()[18:20] == b"\x01\x01"
+    assert list(database.parent.iterdir()) == [database]
+    assert execute(database, "SELECT * FROM sessions") == []
+
+
+def test_the_caller_looks_before_anything_is_deleted_and_cannot_write(database: Path) -> None:
+    def refuse_writing(connection: sqlite3.Connection) -> None:
+        assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("DELETE FROM sessions")
+
+    prepare_database(
+        database, known_revisions=REVISIONS, check_contents=refuse_writing, omit_rows_of=["sessions"]
+    )
+
+
+def test_a_schema_that_takes_too_long_to_read_is_refused(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(database, *(f"CREATE TABLE t{number} (a)" for number in range(200)))
+    check(database)
+    monkeypatch.setattr(verify, "_SCHEMA_STEPS", 1000)
+    monkeypatch.setattr(verify, "_STEPS_BETWEEN_LOOKS", 100)
+    with pytest.raises(ArchiveError) as refused:
+        check(database)
+    assert refused.value.code == "database_schema_too_large"
+
+
+@pytest.mark.parametrize("page_bytes", [512, 1024, 8192, 65536])
+def test_every_page_size_is_accepted(database: Path, page_bytes: int) -> None:
+    execute(database, f"PRAGMA page_size={page_bytes}", "VACUUM")
+    check(database)
+
+
+def test_every_byte_of_the_header_may_change_without_another_error(database: Path) -> None:
+    original = database.read_bytes()
+    accepted = 0
+    for offset in range(100):
+        for value in (0, 1, 0x7F, 0xFF):
+            database.write_bytes(original[:offset] + bytes([value]) + original[offset + 1 :])
+            try:
+                prepare(database)
+            except ArchiveError:
+                continue
+            accepted += 1
+    assert 0 < accepted < 400
