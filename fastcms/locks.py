@@ -71,7 +71,7 @@ class FileLock:
         try:
             status = self.path.stat()
             kernels = _KERNELS_LOCKS.read_text().splitlines()
-        except FileNotFoundError:  # never locked so far, or a system that does not tell
+        except OSError:  # never locked so far, or a system that does not tell
             return [holder for holder in signed.values() if _is_alive(holder.pid)]
         return [signed.get(pid, Holder(pid)) for pid in sorted(_find_pids(kernels, status, signed.keys()))]
 

@@ -10,11 +10,13 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from sqlalchemy.exc import DBAPIError
+
 from fastcms.accounts.service import has_admin, setup_code
 from fastcms.backups import restoring
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.schemas import RestoreState
-from fastcms.errors import BackupBusyError, DataFolderInUseError
+from fastcms.errors import BackupBusyError, ConfigError, DataFolderInUseError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.service import empty_trash, remove_stale_uploads
@@ -34,9 +36,10 @@ def serve_site(site: Site) -> Iterator[None]:
     Raises: DataFolderInUseError; ConfigError; SchemaTooNewError.
     """
     with _data_folder(site, SERVING, _serving_purpose(), lambda: _recover_for_server(site)):
-        _clean_up(site)
-        _warn_of_old_sqlite()
-        _announce_setup(site)
+        with _explained(site):
+            _clean_up(site)
+            _warn_of_old_sqlite()
+            _announce_setup(site)
         yield
 
 
@@ -77,7 +80,7 @@ def _data_folder(site: Site, lock_name: str, purpose: str, recover: Callable[[],
     refuse_linked_database(settings)
     make_folders(settings.data_dir, settings.backups_dir)
     with ExitStack() as held:
-        with _lock(site, STARTING).hold(purpose="starting"):
+        with _explained(site), _lock(site, STARTING).hold(purpose="starting"):
             recover()
             # Not before: between two renames of a swap, files/ is rightly absent.
             make_folders(settings.files_dir)
@@ -86,6 +89,20 @@ def _data_folder(site: Site, lock_name: str, purpose: str, recover: Callable[[],
             held.enter_context(_lock(site, lock_name).hold(is_shared=True, purpose=purpose, group=group))
             held.callback(site.database.close)
         yield
+
+
+@contextmanager
+def _explained(site: Site) -> Iterator[None]:
+    """Turn an error of the disk or of the database into one that says what to do."""
+    try:
+        yield
+    except (OSError, DBAPIError) as error:
+        raise ConfigError(
+            f"The data folder {site.settings.data_dir.absolute()} cannot be used: "
+            f"{error.__cause__ or error}.",
+            hint="Look at the disk's free space and health; `fastcms doctor` says more.",
+            code="data_folder_unusable",
+        ) from error
 
 
 def _recover_for_server(site: Site) -> None:

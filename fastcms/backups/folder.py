@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sqlalchemy.exc import DBAPIError
+
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.durability import is_full_disk, remove
 from fastcms.errors import BackupError, NotEnoughSpaceError
 from fastcms.locks import FileLock
 from fastcms.site import Site
+from fastcms.sqlite import sqlite3
 
 
 def data_paths(site: Site) -> DataPaths:
@@ -19,7 +22,7 @@ def alone(paths: DataPaths, purpose: str) -> Iterator[None]:
     """Hold the lock of backups; what a killed holder left unfinished is removed first."""
     paths.backups_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(paths.backups_dir / ".lock").hold(purpose=purpose, timeout_seconds=0):
-        for left_over in paths.backups_dir.glob(".backup_*.partial"):
+        for left_over in paths.backups_dir.glob(".backup_*.partial*"):  # with SQLite's journal of one
             remove(left_over)
         yield
 
@@ -29,6 +32,11 @@ def explained(what: str) -> Iterator[None]:
     """Turn an I/O error into a BackupError that says which file, and a full disk into NotEnoughSpaceError."""
     try:
         yield
+    except (sqlite3.Error, DBAPIError) as error:
+        raise BackupError(
+            f"{what} failed: {error.__cause__ or error}.",
+            hint="Look at the disk's free space and health, and run `fastcms doctor`; then try again.",
+        ) from error
     except OSError as error:
         kind = NotEnoughSpaceError if is_full_disk(error) else BackupError
         raise kind(

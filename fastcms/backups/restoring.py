@@ -167,7 +167,12 @@ def _finish_pending_restore(site: Site, *, applies_staged: bool) -> RestoreRecei
     except OSError as error:
         pending = read_marker(paths)
         if pending is None or pending.phase is not Phase.STAGED:
-            raise
+            raise RestoreError(
+                f"The restore was interrupted: {error}.",
+                hint="Nothing is lost. Look at the disk's free space and health, then start again: "
+                "FastCMS goes on where it stopped.",
+                code="restore_interrupted",
+            ) from error
         get_logger().error("The restore could not begin; it stays staged.", reason=str(error))
         return None
     if receipt is not None:

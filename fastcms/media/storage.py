@@ -43,7 +43,10 @@ def remove_from_trash(files_dir: Path, path: str) -> None:
 
 
 def list_files_on_disk(files_dir: Path) -> Iterator[str]:
-    """Every regular file below data/files, relative, but for unfinished uploads, deleted files and what restores keep there."""
+    """Every regular file below data/files, relative.
+
+    Left out are unfinished uploads, deleted files, and what restores keep there.
+    """
 
     def fail(error: OSError) -> None:
         raise error  # os.walk would pass over a folder that cannot be read

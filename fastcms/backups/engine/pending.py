@@ -152,9 +152,14 @@ def advance(paths: DataPaths, pending: PendingRestore, phase: Phase, **details: 
 
 
 def remove_marker(paths: DataPaths) -> None:
-    remove(_reserve_path(paths))
+    remove_reserve(paths)
     remove(paths.marker)
     fsync_folder(paths.marker.parent)
+
+
+def remove_reserve(paths: DataPaths) -> None:
+    """Give the space of the next marker back."""
+    remove(_reserve_path(paths))
 
 
 def add_receipt(paths: DataPaths, receipt: RestoreReceipt) -> None:

@@ -21,6 +21,7 @@ from fastcms.backups.engine.pending import (
     fingerprint_of,
     read_marker,
     remove_marker,
+    remove_reserve,
     write_marker,
 )
 from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
@@ -151,7 +152,9 @@ def staged_restore_id(paths: DataPaths) -> str | None:
 
 def remove_stale_staging(paths: DataPaths) -> None:
     """Throw away what a killed staging left; what somebody unzipped there by hand stays."""
-    if staged_restore_id(paths) is not None:
+    remove_reserve(paths)
+    is_by_hand = staged_restore_id(paths) is None and (paths.staging_dir / "database.db").exists()
+    if not is_by_hand:
         set_aside(paths.staging_dir)
     for folder in paths.staging_dirs[1:]:
         set_aside(folder)

@@ -62,6 +62,7 @@ def finish_restore(paths: DataPaths, pending: PendingRestore, receipt: RestoreRe
     elif pending.kind is Kind.UNDO:
         write_wal_back(safety)
         mark_as_copy(safety.database)
+        remove(safety.shm)
     add_receipt(paths, receipt or receipt_of(pending))
     if pending.kind is Kind.BACKUP:
         discard_staging(paths)

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fastcms.backups.engine.pending import (
     fingerprint_of,
     read_marker,
     read_receipts,
+    remove_marker,
     write_marker,
 )
 from fastcms.backups.engine.staging import now, remove_discarded, require_nothing_pending, set_aside
@@ -78,7 +80,12 @@ def stage_undo(paths: DataPaths, *, requested_by: str, check: Callable[[State], 
         files_apart=are_files_apart(paths),
         fingerprint=fingerprint_of(state.database),
     )
-    write_marker(paths, pending)
+    try:
+        write_marker(paths, pending)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to report
+            remove_marker(paths)
+        raise
     return pending
 
 
