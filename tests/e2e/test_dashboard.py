@@ -146,6 +146,26 @@ def test_from_set_up_to_a_restored_site(page: Page, server: Server, tmp_path: Pa
     )
 
 
+def test_a_backup_from_another_machine_is_uploaded_and_restored_with_the_password(
+    page: Page, server: Server, tmp_path: Path
+) -> None:
+    _set_up(page, server)
+    _menu(page, "Backups")
+    page.get_by_role("button", name="Create Backup").click()
+    expect(page.get_by_role("link", name="Download")).to_be_visible()
+    (made,) = (tmp_path / "data" / "backups").glob("backup_*.zip")
+    archive = made.rename(tmp_path / "from another machine.zip")
+
+    page.reload()
+    page.locator("#upload-input").set_input_files(archive)
+    expect(page.get_by_text("uploaded", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Restore").click()
+    expect(page.get_by_role("definition").filter(has_text=EMAIL)).to_be_visible()
+    page.get_by_label("Your own password").fill(PASSWORD)
+    page.get_by_role("button", name="Prepare this restore").click()
+    expect(page.get_by_role("heading", name="Staged: restart the server to complete")).to_be_visible()
+
+
 def test_what_happens_on_a_page_by_script(page: Page, server: Server) -> None:
     _set_up(page, server)
     _make_collection(page)

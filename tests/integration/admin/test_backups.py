@@ -1,8 +1,11 @@
 """The page of backups."""
 
-from fastcms.backups import restoring, service
+from pathlib import Path
+
+from fastcms.backups import receiving, restoring, service
 from fastcms.backups.folder import alone, data_paths
 from fastcms.site import Site
+from tests.conftest import PASSWORD
 from tests.integration.admin.conftest import Browser
 
 
@@ -71,3 +74,30 @@ def test_a_backup_while_another_runs_is_refused_in_words(admin_browser: Browser,
         refused = admin_browser.send("/backups/create", {}, page="/backups")
     assert refused.status_code == 200
     assert "alert-danger" in refused.text
+
+
+def test_an_uploaded_backup_is_marked_and_asks_for_the_password(
+    admin_browser: Browser, site: Site, tmp_path: Path
+) -> None:
+    made = Path(service.create_backup(site).path).rename(tmp_path / "elsewhere.zip")
+    assert "uploaded" not in admin_browser.open("/backups").text
+    backup = receiving.import_archive(site, made, "somebody@example.org")
+    assert ">uploaded</span>" in admin_browser.open("/backups").text
+    path = f"/backups/{backup.filename}/restore"
+    page = admin_browser.open(path).text
+    assert "comes from another machine" in page
+    assert "somebody@example.org" in page
+    assert "admin@example.com<br>" in page
+    for password in ("", "wrong"):
+        refused = admin_browser.send(path, {"password": password})
+        assert refused.status_code == 200
+        assert "alert-danger" in refused.text
+        assert 'name="password"' in refused.text
+        assert restoring.restore_status(site).state == "none"
+    staged = admin_browser.send(path, {"password": PASSWORD})
+    assert "Staged: restart the server to complete" in staged.text
+
+
+def test_a_backup_made_here_asks_for_no_password(admin_browser: Browser, site: Site) -> None:
+    backup = service.create_backup(site)
+    assert 'name="password"' not in admin_browser.open(f"/backups/{backup.filename}/restore").text
