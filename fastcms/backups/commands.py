@@ -95,7 +95,7 @@ def show_status(context: typer.Context, as_json: JsonOption = False) -> None:
     with errors_as_exit_codes(as_json=as_json):
         site = open_site(context)
         backups, restore = service.list_backups(site), restoring.restore_status(site)
-        newest = backups[0] if backups else None
+        newest = service.find_newest(backups)
         if as_json:
             print_json(
                 {

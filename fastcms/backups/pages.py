@@ -46,6 +46,7 @@ class BackupsPage(Page):
             request,
             "backups.html",
             backups=backups,
+            newest=service.find_newest(backups),
             total_bytes=sum(backup.size_bytes for backup in backups),
             restore=restore,
             is_news=restore.finished is not None and utc_now() - restore.finished < _NEWS,

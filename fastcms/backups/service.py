@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +76,11 @@ def list_backups(site: Site) -> list[Backup]:
         names = {path.name for path in paths.backups_dir.iterdir()}
         found = [_describe(paths.backups_dir / name, names) for name in names]
     return sorted((b for b in found if b is not None), key=lambda b: b.filename, reverse=True)
+
+
+def find_newest(backups: Sequence[Backup]) -> Backup | None:
+    """The newest backup of this very site: what it can go back to. Listed ones come newest first."""
+    return next((backup for backup in backups if backup.kind is not BackupKind.UPLOADED), None)
 
 
 def find_backup(site: Site, filename: str) -> Backup:

@@ -83,6 +83,7 @@ def test_an_uploaded_backup_is_marked_and_asks_for_the_password(
     assert "uploaded" not in admin_browser.open("/backups").text
     backup = receiving.import_archive(site, made, "somebody@example.org")
     assert ">uploaded</span>" in admin_browser.open("/backups").text
+    assert "This site has no backup yet" in admin_browser.open("/").text
     path = f"/backups/{backup.filename}/restore"
     page = admin_browser.open(path).text
     assert "comes from another machine" in page
