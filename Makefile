@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # What the end-to-end tests type or drive, and the Debian packages that bring it.
-TEST_PROGRAMS := chromium curl unzip sqlite3 strace 7z bsdtar
-TEST_PACKAGES := chromium curl unzip sqlite3 strace p7zip-full libarchive-tools
+TEST_PROGRAMS := chromium curl unzip sqlite3 7z bsdtar
+TEST_PACKAGES := chromium curl unzip sqlite3 p7zip-full libarchive-tools
 
 $(VENV)/run.stamp: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,10 @@ run: $(VENV)/run.stamp ## Start the server on http://localhost:8000 and print wh
 .PHONY: test
 test: $(VENV)/test.stamp programs check ## Check and test everything (what CI runs)
 	@$(BIN)/pytest
+
+.PHONY: crash
+crash: $(VENV)/test.stamp programs ## Kill, fail and fill the disk at every call of backup and restore (half an hour)
+	@$(BIN)/python -m tests.crash.run
 
 .PHONY: check
 check: $(VENV)/test.stamp ## Lint, types and layers, without the tests

@@ -46,6 +46,7 @@ def reset(data_dir: Path, template: Path | None) -> None:
     """Make a data folder equal to a template, leaving what may be mount points in place."""
     paths = DataPaths(data_dir)
     for folder in (paths.files_dir, paths.backups_dir, paths.data_dir):
+        folder.mkdir(exist_ok=True)
         for path in folder.iterdir():
             if path not in (paths.files_dir, paths.backups_dir):
                 remove(path)

@@ -285,6 +285,7 @@ def main() -> int:
     )
     parser.add_argument("--every", type=int, default=1, help="try every Nth call only")
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    parser.add_argument("--without-fsync", action="store_true", help="see whether the sweep notices")
     options = parser.parse_args()
     with ExitStack() as mounts:
         work_dir: Path = options.folder
@@ -297,6 +298,8 @@ def main() -> int:
             mounts.enter_context(laid_out(DataPaths(data_dir), options.layout, work_dir / "elsewhere"))
         (work_dir / "templates").mkdir()
         sweep = Sweep(data_dir, work_dir, image)
+        if options.without_fsync:
+            ctypes.CDLL(os.environ["LD_PRELOAD"]).ignore_fsync()
         modes = [POWER_CUT] if image else list(MODES)
         for scenario in make_scenarios(data_dir, work_dir / "templates"):
             if options.only not in scenario.name:
