@@ -63,10 +63,12 @@ def test_each_kind_of_hostile_database_is_refused_with_its_own_code(
     assert error.code == code, error.message
 
 
-def test_every_code_has_an_attack() -> None:
+def test_every_code_has_an_attack_and_is_specified() -> None:
     tested = {code for code, _ in ATTACKS} | {code for code, _, _ in DATABASE_ATTACKS}
     sources = [path.read_text() for path in (REPOSITORY / "fastcms/backups").rglob("*.py")]
     refusing = [text for text in sources if "engine.refusals import" in text or "NameFault(" in text]
+    specified = (REPOSITORY / "docs/backup-format.md").read_text()
     known = {code for text in refusing for code in re.findall(r'code="(\w+)"', text)}
     # A schema of a hundred thousand tables takes too long to make here: see test_verify.py.
     assert (known | {"archive_too_new"}) - {"database_schema_too_large"} == tested
+    assert [code for code in tested if f"| `{code}` |" not in specified] == []
