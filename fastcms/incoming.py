@@ -35,6 +35,7 @@ class IncomingFile:
         self._folder = folder
         self._max_size_bytes = max_size_bytes
         self._hash = hashlib.sha256()
+        self._is_kept = False
         with _full_disk_explained(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
             self.path, self._descriptor = _open_locked(folder)
@@ -78,11 +79,15 @@ class IncomingFile:
             except BaseException:
                 path.unlink()
                 raise
+        self._is_kept = True
 
     def close(self) -> None:
         """Remove what was not kept. Closing ends the lock, so it comes last."""
-        self.path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        try:
+            if not self._is_kept:
+                self.path.unlink(missing_ok=True)
+        finally:
+            os.close(self._descriptor)
 
     def __enter__(self) -> Self:
         return self

@@ -140,7 +140,8 @@ def _alone(paths: DataPaths) -> Iterator[Path]:
             scratch_dir.mkdir(mode=0o700)
             yield scratch_dir
         finally:
-            remove(scratch_dir)
+            with suppress(OSError):  # the next check or start removes it
+                remove(scratch_dir)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import argparse
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +23,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from fastcms.backups import restoring, service
+from fastcms.backups import receiving, restoring, service
 from fastcms.backups.engine.archive_reader import extract_archive, open_archive
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.progress import ignore_progress
@@ -111,6 +113,11 @@ def make_scenarios(data_dir: Path, work_dir: Path) -> Iterator[Scenario]:
     undo = template("undo", restored, stage_undo)
     again = template("again", restored, write_and_stage)
     yield Scenario("creating a backup", live, service.create_backup)
+    archive = work_dir / "from elsewhere.zip"
+    shutil.copy(next((live / "backups").glob("*.zip")), archive)
+    empty = template("empty", None, lambda _site: None)
+    importing = partial(receiving.import_archive, source_path=archive, imported_by="me")
+    yield Scenario("importing a backup", empty, importing)
     yield Scenario("staging a restore", live, stage_restore)
     yield Scenario("cancelling a restore", staged, restoring.cancel_restore, changes_nothing_on_error=False)
     yield Scenario("restoring", staged, start_and_stop, changes_nothing_on_error=False)
@@ -169,6 +176,8 @@ class Sweep:
             return False
         self.tally.points[mode] += is_hit
         self.tally.refused += outcome == _REFUSED
+        if outcome == _REFUSED and "importing" in where and list(self._data_dir.glob("backups/*.zip")):
+            self._fail(where, "an archive that was refused is there")
         if outcome == _UNEXPLAINED:
             self._fail(where, (self._work_dir / "error.txt").read_text())
         if is_hit:
@@ -201,7 +210,11 @@ class Sweep:
             self._fail(where, f"{content} is none of {allowed}")
         if seen[1] != seen[0]:
             self._fail(where, f"one more start changes {seen[0]} to {seen[1]}")
-        if strange := {name for name in names if name not in _MAY_REMAIN and not name.endswith(".zip")}:
+        imported = {f"backups/.{Path(name).name}.uploaded" for name in names if name.endswith(".zip")}
+        if "importing" in where and imported - set(names):
+            self._fail(where, "an archive from elsewhere is not marked as such")
+        may_remain = _MAY_REMAIN | imported
+        if strange := {name for name in names if name not in may_remain and not name.endswith(".zip")}:
             self._fail(where, f"left over: {strange}")
 
     def _mount_copy(self, mounts: ExitStack) -> Path:
