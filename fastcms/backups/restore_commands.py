@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 from humanize import naturalsize
-from rich.table import Table
 
 from fastcms.backups import receiving, restoring, service
 from fastcms.backups.commands import Filename, backup_app, describe_what, progress_bar, who
@@ -98,11 +97,10 @@ def list_restores(context: typer.Context, as_json: JsonOption = False) -> None:
         if not receipts:
             output.print("No restore so far.")
             return
-        table = Table("Finished (UTC)", "What", "Outcome", "By", "Reason", box=None)
         for receipt in receipts:
             what = describe_what(receipt.kind, receipt.backup_filename)
-            table.add_row(receipt.finished[:19], what, receipt.outcome, receipt.requested_by, receipt.reason)
-        output.print(table)
+            line = f"{receipt.finished[:19]} UTC  {receipt.outcome}: {what}, by {receipt.requested_by}"
+            output.print(f"{line}. {receipt.reason}".rstrip(), markup=False)
 
 
 def _confirm(question: str, *, yes: bool) -> None:
@@ -134,6 +132,7 @@ def _complete(context: typer.Context, site: Site, what: str, *, now: bool, as_js
             )
         return
     restore_now(context)
+    restoring.remove_discarded(site)
     status = restoring.restore_status(site)
     if status.state is not RestoreState.RESTORED:
         raise RolledBackError(

@@ -120,8 +120,7 @@ def is_restore_pending(site: Site) -> bool:
 
 def remove_discarded(site: Site) -> None:
     """Remove from the disk what restores have thrown away; takes as long as there are files."""
-    with suppress(BackupBusyError), alone(data_paths(site), "removing left-overs"):
-        staging.remove_discarded(data_paths(site))
+    staging.remove_discarded(data_paths(site))
 
 
 def recover(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
