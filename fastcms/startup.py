@@ -9,6 +9,7 @@ import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Thread
 
 from sqlalchemy.exc import DBAPIError
 
@@ -40,6 +41,8 @@ def serve_site(site: Site) -> Iterator[None]:
             _clean_up(site)
             _warn_of_old_sqlite()
             _announce_setup(site)
+        # What a restore has thrown away may be large: nobody waits for it.
+        Thread(target=restoring.remove_discarded, args=(site,), daemon=True).start()
         yield
 
 
