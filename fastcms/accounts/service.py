@@ -130,7 +130,7 @@ def confirm_password(site: Site, caller: Caller, password: str, address: str) ->
         account = session.get(Account, caller.account_id) if caller.account_id else None
     if account is None:
         raise PermissionDeniedError(
-            f"{caller.name} is an API token, which has no password to ask for.",
+            f"This needs a password, and {caller.name} is an API token, which has none.",
             hint="Log in with an admin's email and password, and use that login's token.",
             code="login_required",
         )

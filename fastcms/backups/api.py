@@ -10,6 +10,7 @@ from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
 from fastcms.backups import receiving, restoring, service
 from fastcms.backups.answers import archive_answer
+from fastcms.backups.folder import explained
 from fastcms.backups.schemas import (
     BackupDetails,
     BackupList,
@@ -63,7 +64,8 @@ async def upload_backup(request: Request, site: CurrentSite, caller: AdminCaller
     def keep(incoming: IncomingFile, _filename: str) -> BackupDetails:
         return receiving.receive_archive(site, incoming, caller.name)
 
-    backup = await receive_upload(request, site.settings.backups_dir, keep)
+    with explained("The upload"):
+        backup = await receive_upload(request, site.settings.backups_dir, keep)
     get_logger().info("backup uploaded", backup=backup.filename, by=caller.name, admins=backup.admins)
     return backup
 

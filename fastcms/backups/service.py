@@ -1,6 +1,7 @@
 """Create, list, delete and restore backups: joins the engine with the site."""
 
 import re
+import stat
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -166,11 +167,11 @@ def _claim_second(paths: DataPaths) -> datetime:
 def _describe(path: Path, names_beside: Collection[str]) -> Backup | None:
     created = time_of(path.name)
     try:
-        if created is None or path.is_symlink() or not path.is_file():
+        if created is None or not stat.S_ISREG((status := path.lstat()).st_mode):
             return None
         return Backup(
             filename=path.name,
-            size_bytes=path.stat().st_size,
+            size_bytes=status.st_size,
             created=created,
             path=str(path),
             kind=BackupKind.UPLOADED if record_name(path.name) in names_beside else BackupKind.MANUAL,

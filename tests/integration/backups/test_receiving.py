@@ -276,6 +276,13 @@ def test_a_size_that_the_disk_cannot_hold_is_refused_before_it_is_sent(client: T
     assert "MB are free" in answer.json()["detail"]
 
 
+def test_a_folder_that_cannot_be_written_is_named(client: TestClient, site: Site, named: Path) -> None:
+    site.settings.backups_dir.rename(site.settings.backups_dir.with_name("gone"))
+    answer = upload(client, named)
+    assert (answer.status_code, answer.json()["code"]) == (500, "backup_failed")
+    assert str(site.settings.backups_dir) in answer.json()["detail"]
+
+
 def test_a_disk_that_fills_up_half_way_leaves_nothing(
     client: TestClient, site: Site, small_disk: Path
 ) -> None:
