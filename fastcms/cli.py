@@ -11,6 +11,7 @@ from fastcms.accounts.commands import admin_app, token_app
 from fastcms.backups.restore_commands import backup_app
 from fastcms.config import Settings, load_settings
 from fastcms.content.commands import content_app
+from fastcms.doctor.commands import doctor
 from fastcms.errors import ConfigError
 from fastcms.site import Site, new_site
 from fastcms.startup import restore_without_server, use_site
@@ -27,6 +28,7 @@ app.add_typer(admin_app, name="admin")
 app.add_typer(token_app, name="token")
 app.add_typer(content_app, name="content")
 app.add_typer(backup_app, name="backup")
+app.command()(doctor)
 
 
 def _show_version(value: bool) -> None:

@@ -1,0 +1,87 @@
+"""The backups: that there are some, that the newest is new, and that it can be read."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+from humanize import naturaldelta, naturalsize
+
+from fastcms.backups.engine.archive_reader import CheckedArchive, open_archive
+from fastcms.backups.engine.zip_content import read_content
+from fastcms.backups.engine.zip_entries import read_entries
+from fastcms.backups.schemas import Backup, BackupKind
+from fastcms.backups.service import list_backups
+from fastcms.doctor.findings import Finding, Subject, name_some, ok, problem, warning
+from fastcms.errors import ArchiveError
+from fastcms.site import new_site
+
+# A weekly backup may be late by a day.
+_OLD = timedelta(days=8)
+
+
+def check_age(subject: Subject) -> Iterator[Finding]:
+    # What was uploaded is a backup of another machine's site, or of this one's past.
+    found = list_backups(new_site(subject.settings))
+    backups = [backup for backup in found if backup.kind is BackupKind.MANUAL]
+    if not backups:
+        if subject.paths.database.exists():
+            yield warning(
+                "backup_none",
+                "There is no backup of this site.",
+                "Make one with `fastcms backup create`, and let cron make one daily: docs/backup-restore.md.",
+            )
+        return
+    newest = backups[0]
+    age = subject.now - newest.created
+    if age > _OLD:
+        yield warning(
+            "backup_old",
+            f"The newest backup, {newest.filename}, is {naturaldelta(age)} old.",
+            "Make one with `fastcms backup create`, and find out why no newer one was made.",
+        )
+    else:
+        yield ok("backups", f"The newest backup, {newest.filename}, is {naturaldelta(age)} old")
+
+
+def check_archives(subject: Subject) -> Iterator[Finding]:
+    """Read the newest backup's list of contents; with --deep, every byte of every backup."""
+    backups = list_backups(new_site(subject.settings))
+    looked_at = backups if subject.is_deep else backups[:1]
+    damaged = {}
+    for backup in looked_at:
+        if reason := _what_is_wrong(backup, is_deep=subject.is_deep):
+            damaged[backup.filename] = reason
+    for filename, reason in damaged.items():
+        yield problem(
+            "backup_damaged",
+            f"{filename} cannot be restored: {reason}",
+            "Make a new backup now, and look at the disk's health. Keep copies of backups elsewhere.",
+        )
+    if looked_at and not damaged:
+        size = naturalsize(sum(backup.size_bytes for backup in looked_at))
+        how = "every byte is as it was written" if subject.is_deep else "its list of contents is sound"
+        names = name_some(backup.filename for backup in looked_at)
+        yield ok("backup_readable", f"{names}: {how} ({size})")
+
+
+def _what_is_wrong(backup: Backup, *, is_deep: bool) -> str | None:
+    try:
+        with open_archive(Path(backup.path)) as archive:
+            return _find_damaged_entry(archive) if is_deep else None
+    except FileNotFoundError:  # deleted meanwhile
+        return None
+    except ArchiveError as error:
+        return error.message
+    except OSError as error:
+        return f"{error.strerror}."
+
+
+def _find_damaged_entry(archive: CheckedArchive) -> str | None:
+    for entry in read_entries(archive.descriptor):
+        digest = hashlib.sha256()
+        for piece in read_content(archive.descriptor, entry):
+            digest.update(piece)
+        if archive.checksums.get(entry.name, digest.hexdigest()) != digest.hexdigest():
+            return f"{entry.name} in it differs from its checksum."
+    return None

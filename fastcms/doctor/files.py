@@ -1,0 +1,120 @@
+"""The uploaded files: rows without files, files without rows, and what is left over."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from humanize import naturalsize
+
+from fastcms.backups.contents import FileRow, is_upload_path, read_file_rows
+from fastcms.doctor.database import open_unchanged
+from fastcms.doctor.findings import Finding, Subject, name_some, note, ok, problem
+from fastcms.incoming import UPLOAD_PREFIX
+from fastcms.locks import FileLock
+from fastcms.media.storage import TRASH_LOCK_NAME, TRASH_NAME, list_files_on_disk
+from fastcms.sqlite import sqlite3
+
+_AGAIN = "Upload them again, or restore a backup that holds them."
+
+
+def check_rows(subject: Subject) -> Iterator[Finding]:
+    """Compare what the database knows with what is on the disk."""
+    rows = _read_rows(subject)
+    if rows is None:
+        return
+    files_dir = subject.paths.files_dir
+    if not files_dir.is_dir():
+        if rows:
+            yield problem("files_missing", f"{files_dir} is missing: {len(rows)} files are gone.", _AGAIN)
+        return
+    missing = {row.path for row in rows if not _place_of(files_dir, row).is_file()}
+    damaged = [row.path for row in rows if row.path not in missing and _differs(subject, row)]
+    if missing:  # or deleted while this was looking
+        missing &= {row.path for row in _read_rows(subject) or []}
+    if missing:
+        yield problem(
+            "file_missing",
+            f"{len(missing)} uploaded files are missing: {name_some(sorted(missing))}.",
+            _AGAIN,
+        )
+    if damaged:
+        yield problem(
+            "file_damaged", f"{len(damaged)} uploaded files are damaged: {name_some(damaged)}.", _AGAIN
+        )
+    if not missing and not damaged:
+        how = "have the bytes that were uploaded" if subject.is_deep else "are there, in their size"
+        size = naturalsize(sum(row.size_bytes for row in rows))
+        yield ok(
+            "files",
+            f"All uploaded files {how} ({len(rows)}, {size})" if rows else "No files are uploaded yet",
+        )
+
+
+def check_files_without_row(subject: Subject) -> Iterator[Finding]:
+    files_dir = subject.paths.files_dir
+    if not files_dir.is_dir():
+        return
+    found = set(list_files_on_disk(files_dir))
+    rows = _read_rows(subject)
+    if rows is None:
+        return
+    unknown = sorted(path for path in found - {row.path for row in rows} if (files_dir / path).is_file())
+    if unknown:
+        yield note(
+            "file_without_row",
+            f"{len(unknown)} files in {files_dir} are not in the database: {name_some(unknown)}",
+            "They do no harm, and are in every backup. Delete them if nobody needs them.",
+        )
+
+
+def check_left_overs(subject: Subject) -> Iterator[Finding]:
+    files_dir = subject.paths.files_dir
+    uploads = [path for path in files_dir.glob(f"{UPLOAD_PREFIX}*") if not FileLock(path).holders()]
+    if uploads:
+        yield note(
+            "upload_left_over",
+            f"{len(uploads)} uploads were broken off ({naturalsize(_total(uploads))})",
+            "The next start removes them.",
+        )
+    trash = list((files_dir / TRASH_NAME).glob("*"))
+    if trash and not FileLock(subject.paths.backups_dir / TRASH_LOCK_NAME).holders():
+        yield note(
+            "trash_not_empty",
+            f"{len(trash)} deleted files are still on the disk ({naturalsize(_total(trash))})",
+            "The next start, or the next backup, removes them.",
+        )
+    if files_dir.is_symlink():
+        yield note("files_is_link", f"{files_dir} is a symbolic link to {files_dir.readlink()}")
+
+
+def _read_rows(subject: Subject) -> list[FileRow] | None:
+    """The rows of files; None when the database cannot be read, which its own checks explain."""
+    if not subject.paths.live.database.exists():
+        return None
+    with suppress(sqlite3.Error), open_unchanged(subject) as connection:
+        return list(read_file_rows(connection))
+    return None
+
+
+def _place_of(files_dir: Path, row: FileRow) -> Path:
+    """Where a row's bytes are: a deletion that was broken off has left them in the trash."""
+    if not is_upload_path(row.path):
+        return files_dir / ".no-place"
+    stored, deleted = files_dir / row.path, files_dir / TRASH_NAME / row.path
+    return deleted if deleted.is_file() and not stored.exists() else stored
+
+
+def _differs(subject: Subject, row: FileRow) -> bool:
+    with suppress(FileNotFoundError):  # deleted meanwhile
+        path = _place_of(subject.paths.files_dir, row)
+        if path.stat().st_size != row.size_bytes:
+            return True
+        if subject.is_deep:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() != row.sha256
+    return False
+
+
+def _total(paths: list[Path]) -> int:
+    return sum(path.lstat().st_size for path in paths if path.exists())

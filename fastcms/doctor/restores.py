@@ -1,0 +1,126 @@
+"""Restores: pending, interrupted, left over, and the way back."""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+
+from humanize import naturaldelta, naturalsize
+
+from fastcms.backups.engine.paths import beside
+from fastcms.backups.engine.pending import Phase, read_marker, read_receipts
+from fastcms.backups.engine.staging import is_staged, staged_restore_id
+from fastcms.backups.engine.undo import find_safety_copy
+from fastcms.doctor.findings import Finding, Subject, name_some, note, ok, problem, warning
+from fastcms.errors import RestoreError
+from fastcms.incoming import UPLOAD_PREFIX
+from fastcms.locks import FileLock
+from fastcms.startup import STARTING
+
+
+def check_pending(subject: Subject) -> Iterator[Finding]:
+    paths = subject.paths
+    try:
+        pending = read_marker(paths)
+    except RestoreError as error:
+        yield problem("restore_marker_unreadable", error.message, "The next start moves it aside.")
+        return
+    if pending is None:
+        yield ok("restore", "No restore is pending")
+        return
+    what = f"The restore of {pending.backup_filename}, which {pending.requested_by} asked for"
+    if pending.phase is Phase.STAGED and is_staged(paths, pending):
+        yield note(
+            "restore_pending",
+            f"{what}, is staged.",
+            "Restart the server to complete it, or cancel it with `fastcms backup cancel`.",
+        )
+    elif pending.phase is Phase.STAGED:
+        yield warning(
+            "restore_staging_changed",
+            f"{what}, cannot be completed: somebody has changed what was staged.",
+            "Cancel it with `fastcms backup cancel`, and stage it again.",
+        )
+    elif pending.phase.is_over:
+        yield warning(
+            "restore_unfinished",
+            f"{what}, is over, but its receipt could not be written: perhaps the disk is full.",
+            "Free some space, then restart the server.",
+        )
+    elif not subject.holders(STARTING):
+        yield problem(
+            "restore_interrupted",
+            f"{what}, was interrupted half-way ({pending.phase}).",
+            "Start the server: it finishes the restore, or puts the old state back. "
+            f"Do not remove {paths.marker}.",
+        )
+
+
+def check_latest(subject: Subject) -> Iterator[Finding]:
+    latest = None
+    for latest in read_receipts(subject.paths.receipts):  # noqa: B007 - the last one is wanted
+        pass
+    if latest is not None and latest.outcome == Phase.ROLLED_BACK:
+        yield note(
+            "restore_rolled_back",
+            f"The latest restore, of {latest.backup_filename}, failed, and the old state was put back: "
+            f"{latest.reason}",
+            "Restore another backup if you still want to.",
+        )
+
+
+def check_left_overs(subject: Subject) -> Iterator[Finding]:
+    paths = subject.paths
+    kept_marker = beside(paths.marker, ".unreadable")
+    if kept_marker.exists():
+        yield note(
+            "restore_marker_kept",
+            f"{kept_marker} was there as marker of a restore, but FastCMS had not written it.",
+            "Find out who did; then delete it.",
+        )
+    if paths.marker.exists() or subject.is_working_on_backups or subject.holders(STARTING):
+        return
+    if paths.staging_dir.exists() and staged_restore_id(paths) is None:
+        yield note(
+            "staging_by_hand",
+            f"Somebody has unpacked a backup in {paths.staging_dir}; FastCMS leaves it alone.",
+            "Delete it when it is not needed any more: it holds password hashes.",
+        )
+    apart = [folder for folder in paths.staging_dirs if folder.exists()]
+    staged = apart if staged_restore_id(paths) is not None else apart[1:]
+    replaced = [paths.replaced(files_apart=files_apart) for files_apart in (False, True)]
+    strays = [path for state in replaced for path in (state.database, state.wal, state.files)]
+    discarded = [
+        *paths.data_dir.glob(".discarded-*"),
+        *paths.backups_dir.glob(".discarded-*"),
+        *paths.restore_dir.glob(".discarded-*"),
+        *paths.backups_dir.glob(".backup_*.partial*"),
+        *(path for path in paths.backups_dir.glob(f"{UPLOAD_PREFIX}*") if not FileLock(path).holders()),
+    ]
+    found = dict.fromkeys([*staged, *(path for path in strays if os.path.lexists(path)), *discarded])
+    if found:
+        yield note(
+            "left_over",
+            f"Left by a backup or restore that was broken off: {name_some(path.name for path in found)}",
+            "The next start removes it, or the next restore does.",
+        )
+
+
+def check_safety_copy(subject: Subject) -> Iterator[Finding]:
+    safety_copy = find_safety_copy(subject.paths)
+    if safety_copy is None:
+        return
+    size, age = naturalsize(safety_copy.size_bytes), ""
+    if safety_copy.restore is not None:
+        age = f", {naturaldelta(subject.now - datetime.fromisoformat(safety_copy.restore.finished))} old"
+    if safety_copy.state.wal.exists():
+        yield note(
+            "safety_copy_damaged",
+            f"The database before the latest restore was damaged; it is kept as it was ({size}{age}).",
+            "To look into it by hand, see docs/disaster-recovery.md.",
+        )
+    else:
+        yield note(
+            "safety_copy",
+            f"The state before the latest restore is kept ({size}{age}).",
+            "Go back to it with `fastcms backup undo`, or give up its space with `fastcms backup discard`.",
+        )
