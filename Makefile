@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # What the end-to-end tests type or drive, and the Debian packages that bring it.
-TEST_PROGRAMS := chromium curl unzip sqlite3 7z bsdtar
-TEST_PACKAGES := chromium curl unzip sqlite3 p7zip-full libarchive-tools
+TEST_PROGRAMS := chromium curl zip unzip sqlite3 7z bsdtar
+TEST_PACKAGES := chromium curl zip unzip sqlite3 p7zip-full libarchive-tools
 
 $(VENV)/run.stamp: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)

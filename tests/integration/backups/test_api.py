@@ -165,6 +165,6 @@ def test_a_damaged_backup_is_refused_with_one_reason_and_the_site_is_untouched(
     path.write_bytes(path.read_bytes()[:-300])
     answer = client.post(f"{BACKUPS}/{path.name}/restore")
     assert answer.status_code == 422
-    assert answer.json()["code"] == "archive_corrupt"
+    assert answer.json()["code"] == "archive_truncated"
     assert client.get(f"{BACKUPS}/restore").json()["state"] == "none"
     assert not (site.settings.backups_dir / "restore_staging").exists()
