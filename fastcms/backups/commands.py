@@ -116,7 +116,7 @@ def _describe_restore(restore: RestoreStatus) -> Iterator[str]:
     yield {
         RestoreState.NONE: "No restore so far.",
         RestoreState.PENDING: f"The {what} is staged: restart the server.",
-        RestoreState.RESTORED: f"Latest restore: {what}, at {finished}.",
+        RestoreState.RESTORED: f"Latest restore: {what.removeprefix('restore of ')}, at {finished}.",
         RestoreState.ROLLED_BACK: f"The {what} failed and was rolled back: {restore.reason}",
     }[restore.state]
     if restore.safety_copy is not None:

@@ -111,6 +111,7 @@ def test_going_back_by_hand_brings_the_state_before_the_restore(reader: Reader) 
     text = (REPOSITORY / "docs/disaster-recovery.md").read_text()
     section = text[text.index("## Going back") : text.index("## Restoring on a new machine")]
     commands = [re.sub("^ +", "", match[3], flags=re.MULTILINE) for match in _BLOCK.finditer(section)]
+    assert commands.pop(0) == "fastcms backup undo\n"
     assert len(commands) == 2
     for block in commands:
         reader.type(block)
