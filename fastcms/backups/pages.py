@@ -105,6 +105,20 @@ class BackupsPage(Page):
         _log(request, "restore cancelled", pending.backup_filename)
         return self.done(request, "Cancelled. The site stays as it is.")
 
+    @route("/restore/undo", methods=["POST"], name="backups-undo")
+    @errors_as_messages
+    async def stage_undo(self, request: Request) -> Response:
+        pending = await in_thread(restoring.stage_undo, get_site(request), get_visitor(request).name)
+        _log(request, "undo staged", pending.backup_filename)
+        return self.done(request, "The way back is checked and ready.")
+
+    @route("/restore/discard", methods=["POST"], name="backups-discard")
+    @errors_as_messages
+    async def discard_safety_copy(self, request: Request) -> Response:
+        safety_copy = await in_thread(restoring.discard_safety_copy, get_site(request))
+        _log(request, "safety copy discarded", safety_copy.state.database.name)
+        return self.done(request, "Deleted. The latest restore cannot be undone any more.")
+
     @route(f"{_NAME}/delete", methods=["POST"], name="backups-delete")
     @errors_as_messages
     async def delete(self, request: Request) -> Response:

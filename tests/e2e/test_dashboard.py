@@ -166,6 +166,31 @@ def test_a_backup_from_another_machine_is_uploaded_and_restored_with_the_passwor
     expect(page.get_by_role("heading", name="Staged: restart the server to complete")).to_be_visible()
 
 
+def test_a_restore_is_undone_and_its_safety_copy_discarded(page: Page, server: Server) -> None:
+    _set_up(page, server)
+    page.goto("/admin/backups")
+    page.get_by_role("button", name="Create Backup").first.click()
+    page.get_by_role("link", name="Restore").click()
+    page.get_by_role("button", name="Prepare this restore").click()
+    for heading in ("Restored", "Undone"):
+        server.restart()
+        page.goto("/admin/backups")
+        _log_in(page)
+        page.goto("/admin/backups")
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+        expect(page.get_by_role("heading", name="The state before that is kept")).to_be_visible()
+        if heading == "Undone":
+            break
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_role("heading", name="Go back to the state before?")).to_be_visible()
+        page.get_by_role("button", name="Prepare the undo").click()
+        expect(page.get_by_role("button", name="Cancel undo")).to_be_visible()
+    page.get_by_role("button", name="Discard").click()
+    page.get_by_role("button", name="Delete it for good").click()
+    expect(page.get_by_text("cannot be undone any more")).to_be_visible()
+    expect(page.get_by_role("heading", name="The state before that is kept")).to_have_count(0)
+
+
 def test_what_happens_on_a_page_by_script(page: Page, server: Server) -> None:
     _set_up(page, server)
     _make_collection(page)
