@@ -9,10 +9,10 @@ from humanize import naturalsize
 
 from fastcms.backups.contents import FileRow, is_upload_path, read_file_rows
 from fastcms.doctor.database import open_unchanged
-from fastcms.doctor.findings import Finding, Subject, name_some, note, ok, problem
+from fastcms.doctor.findings import Finding, Subject, look_twice, name_some, note, ok, problem
 from fastcms.incoming import UPLOAD_PREFIX
 from fastcms.locks import FileLock
-from fastcms.media.storage import TRASH_LOCK_NAME, TRASH_NAME, list_files_on_disk
+from fastcms.media.storage import TRASH_LOCK_NAME, TRASH_NAME, list_files_on_disk, list_trash
 from fastcms.sqlite import sqlite3
 
 _AGAIN = "Upload them again, or restore a backup that holds them."
@@ -28,14 +28,12 @@ def check_rows(subject: Subject) -> Iterator[Finding]:
         if rows:
             yield problem("files_missing", f"{files_dir} is missing: {len(rows)} files are gone.", _AGAIN)
         return
-    missing = {row.path for row in rows if not _place_of(files_dir, row).is_file()}
+    missing = look_twice(subject, lambda: _find_missing(subject))
     damaged = [row.path for row in rows if row.path not in missing and _differs(subject, row)]
-    if missing:  # or deleted while this was looking
-        missing &= {row.path for row in _read_rows(subject) or []}
     if missing:
         yield problem(
             "file_missing",
-            f"{len(missing)} uploaded files are missing: {name_some(sorted(missing))}.",
+            f"{len(missing)} uploaded files are missing: {name_some(missing)}.",
             _AGAIN,
         )
     if damaged:
@@ -55,11 +53,7 @@ def check_files_without_row(subject: Subject) -> Iterator[Finding]:
     files_dir = subject.paths.files_dir
     if not files_dir.is_dir():
         return
-    found = set(list_files_on_disk(files_dir))
-    rows = _read_rows(subject)
-    if rows is None:
-        return
-    unknown = sorted(path for path in found - {row.path for row in rows} if (files_dir / path).is_file())
+    unknown = look_twice(subject, lambda: _find_unknown(subject))
     if unknown:
         yield note(
             "file_without_row",
@@ -70,15 +64,15 @@ def check_files_without_row(subject: Subject) -> Iterator[Finding]:
 
 def check_left_overs(subject: Subject) -> Iterator[Finding]:
     files_dir = subject.paths.files_dir
-    uploads = [path for path in files_dir.glob(f"{UPLOAD_PREFIX}*") if not FileLock(path).holders()]
+    uploads = [files_dir / name for name in look_twice(subject, lambda: find_stale_uploads(files_dir))]
     if uploads:
         yield note(
             "upload_left_over",
             f"{len(uploads)} uploads were broken off ({naturalsize(_total(uploads))})",
             "The next start removes them.",
         )
-    trash = list((files_dir / TRASH_NAME).glob("*"))
-    if trash and not FileLock(subject.paths.backups_dir / TRASH_LOCK_NAME).holders():
+    trash = [files_dir / TRASH_NAME / path for path in look_twice(subject, lambda: _find_trash(subject))]
+    if trash:
         yield note(
             "trash_not_empty",
             f"{len(trash)} deleted files are still on the disk ({naturalsize(_total(trash))})",
@@ -86,6 +80,29 @@ def check_left_overs(subject: Subject) -> Iterator[Finding]:
         )
     if files_dir.is_symlink():
         yield note("files_is_link", f"{files_dir} is a symbolic link to {files_dir.readlink()}")
+
+
+def find_stale_uploads(folder: Path) -> set[str]:
+    """Unfinished uploads that nobody is writing."""
+    return {path.name for path in folder.glob(f"{UPLOAD_PREFIX}*") if not FileLock(path).holders()}
+
+
+def _find_missing(subject: Subject) -> set[str]:
+    files_dir = subject.paths.files_dir
+    return {row.path for row in _read_rows(subject) or [] if not _place_of(files_dir, row).is_file()}
+
+
+def _find_unknown(subject: Subject) -> set[str]:
+    on_disk = set(list_files_on_disk(subject.paths.files_dir))
+    rows = _read_rows(subject)
+    return set() if rows is None else on_disk - {row.path for row in rows}
+
+
+def _find_trash(subject: Subject) -> set[str]:
+    """Deleted files that no running backup needs."""
+    if FileLock(subject.paths.backups_dir / TRASH_LOCK_NAME).holders():
+        return set()
+    return set(list_trash(subject.paths.files_dir))
 
 
 def _read_rows(subject: Subject) -> list[FileRow] | None:

@@ -1,5 +1,6 @@
 """What a check looks at, and what it says."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from fastcms.startup import COMMANDS, SERVING, STARTING
 
 RESTORE_HINT = "Copy the whole data folder first, then restore a backup: docs/disaster-recovery.md says how."
 _MOST_NAMES = 5
+_MOMENT_SECONDS = 1
 
 
 class Level(StrEnum):
@@ -79,6 +81,18 @@ def warning(code: str, message: str, hint: str) -> Finding:
 
 def problem(code: str, message: str, hint: str) -> Finding:
     return Finding(Level.PROBLEM, code, message, hint)
+
+
+def look_twice(subject: Subject, find: Callable[[], set[str]]) -> list[str]:
+    """What is found, sorted; while people work, what is found again a moment later.
+
+    Between two steps of an upload, a deletion or a backup, things look broken off that are not.
+    """
+    found = find()
+    if found and subject.is_open:
+        time.sleep(_MOMENT_SECONDS)
+        found &= find()
+    return sorted(found)
 
 
 def name_some(names: Iterable[object]) -> str:

@@ -10,10 +10,9 @@ from fastcms.backups.engine.paths import beside
 from fastcms.backups.engine.pending import Phase, read_marker, read_receipts
 from fastcms.backups.engine.staging import is_staged, staged_restore_id
 from fastcms.backups.engine.undo import find_safety_copy
-from fastcms.doctor.findings import Finding, Subject, name_some, note, ok, problem, warning
+from fastcms.doctor.files import find_stale_uploads
+from fastcms.doctor.findings import Finding, Subject, look_twice, name_some, note, ok, problem, warning
 from fastcms.errors import RestoreError
-from fastcms.incoming import UPLOAD_PREFIX
-from fastcms.locks import FileLock
 from fastcms.startup import STARTING
 
 
@@ -77,30 +76,17 @@ def check_left_overs(subject: Subject) -> Iterator[Finding]:
             f"{kept_marker} was there as marker of a restore, but FastCMS had not written it.",
             "Find out who did; then delete it.",
         )
-    if paths.marker.exists() or subject.is_working_on_backups or subject.holders(STARTING):
-        return
-    if paths.staging_dir.exists() and staged_restore_id(paths) is None:
+    if paths.staging_dir.exists() and staged_restore_id(paths) is None and not subject.is_working_on_backups:
         yield note(
             "staging_by_hand",
             f"Somebody has unpacked a backup in {paths.staging_dir}; FastCMS leaves it alone.",
             "Delete it when it is not needed any more: it holds password hashes.",
         )
-    apart = [folder for folder in paths.staging_dirs if folder.exists()]
-    staged = apart if staged_restore_id(paths) is not None else apart[1:]
-    replaced = [paths.replaced(files_apart=files_apart) for files_apart in (False, True)]
-    strays = [path for state in replaced for path in (state.database, state.wal, state.files)]
-    discarded = [
-        *paths.data_dir.glob(".discarded-*"),
-        *paths.backups_dir.glob(".discarded-*"),
-        *paths.restore_dir.glob(".discarded-*"),
-        *paths.backups_dir.glob(".backup_*.partial*"),
-        *(path for path in paths.backups_dir.glob(f"{UPLOAD_PREFIX}*") if not FileLock(path).holders()),
-    ]
-    found = dict.fromkeys([*staged, *(path for path in strays if os.path.lexists(path)), *discarded])
-    if found:
+    left_overs = look_twice(subject, lambda: _find_left_overs(subject))
+    if left_overs:
         yield note(
             "left_over",
-            f"Left by a backup or restore that was broken off: {name_some(path.name for path in found)}",
+            f"Left by a backup or restore that was broken off: {name_some(left_overs)}",
             "The next start removes it, or the next restore does.",
         )
 
@@ -124,3 +110,21 @@ def check_safety_copy(subject: Subject) -> Iterator[Finding]:
             f"The state before the latest restore is kept ({size}{age}).",
             "Go back to it with `fastcms backup undo`, or give up its space with `fastcms backup discard`.",
         )
+
+
+def _find_left_overs(subject: Subject) -> set[str]:
+    """What nobody works with any more, and no pending restore needs."""
+    paths = subject.paths
+    if paths.marker.exists() or subject.is_working_on_backups or subject.holders(STARTING):
+        return set()
+    is_staging_ours = staged_restore_id(paths) is not None
+    replaced = [paths.replaced(files_apart=files_apart) for files_apart in (False, True)]
+    places = [
+        *(paths.staging_dirs if is_staging_ours else paths.staging_dirs[1:]),
+        *(path for state in replaced for path in (state.database, state.wal, state.files)),
+        *paths.data_dir.glob(".discarded-*"),
+        *paths.backups_dir.glob(".discarded-*"),
+        *paths.restore_dir.glob(".discarded-*"),
+        *paths.backups_dir.glob(".backup_*.partial*"),
+    ]
+    return {path.name for path in places if os.path.lexists(path)} | find_stale_uploads(paths.backups_dir)
