@@ -99,7 +99,7 @@ def make_it_fail(template: Path, target: Path) -> Path:
     database_path = pending.incoming(paths).database
     with closing(sqlite3.connect(database_path)) as database, database:
         database.execute("UPDATE alembic_version SET version_num = 'from the future'")
-    write_marker(paths, replace(pending, fingerprint=fingerprint_of(database_path)))
+    write_marker(paths, replace(pending, fingerprint=fingerprint_of(pending.incoming(paths))))
     return target
 
 

@@ -188,7 +188,7 @@ def change_staged_database(site: Site, change: Callable[[sqlite3.Connection], ob
     database_path = pending.incoming(paths).database
     with closing(sqlite3.connect(database_path, isolation_level=None)) as staged:
         change(staged)
-    write_marker(paths, replace(pending, fingerprint=fingerprint_of(database_path)))
+    write_marker(paths, replace(pending, fingerprint=fingerprint_of(pending.incoming(paths))))
 
 
 def test_an_older_schema_in_a_backup_is_migrated_forward(stopped: Site) -> None:

@@ -99,10 +99,11 @@ class RestoreReceipt:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def fingerprint_of(path: Path) -> str:
-    """What changes when somebody writes into a file, or puts another one in its place."""
-    status = path.stat()
-    return f"{status.st_size}:{status.st_mtime_ns}"
+def fingerprint_of(state: State) -> str:
+    """What changes when somebody writes into a state's database, or adds or removes one of its files."""
+    database = state.database.stat()
+    files_mtime_ns = state.files.stat().st_mtime_ns if state.files.exists() else 0
+    return f"{database.st_size}:{database.st_mtime_ns}:{files_mtime_ns}"
 
 
 def read_marker(paths: DataPaths) -> PendingRestore | None:

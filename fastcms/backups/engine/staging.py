@@ -94,7 +94,7 @@ def stage_restore(
             incoming_database=str(target.database.relative_to(paths.data_dir)),
             incoming_files=str(target.files.relative_to(paths.data_dir)),
             files_apart=are_files_apart(paths),
-            fingerprint=fingerprint_of(target.database),
+            fingerprint=fingerprint_of(target),
             seconds=preparation.seconds,
         )
         write_marker(paths, pending)
@@ -139,7 +139,7 @@ def is_staged(paths: DataPaths, pending: PendingRestore) -> bool:
     if pending.kind is Kind.BACKUP and staged_restore_id(paths) != pending.restore_id:
         return False
     incoming = pending.incoming(paths)
-    return incoming.database.exists() and fingerprint_of(incoming.database) == pending.fingerprint
+    return incoming.database.exists() and fingerprint_of(incoming) == pending.fingerprint
 
 
 def staged_restore_id(paths: DataPaths) -> str | None:

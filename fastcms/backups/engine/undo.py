@@ -78,7 +78,7 @@ def stage_undo(paths: DataPaths, *, requested_by: str, check: Callable[[State], 
         incoming_database=str(state.database.relative_to(paths.data_dir)),
         incoming_files=str(state.files.relative_to(paths.data_dir)),
         files_apart=are_files_apart(paths),
-        fingerprint=fingerprint_of(state.database),
+        fingerprint=fingerprint_of(state),
     )
     try:
         write_marker(paths, pending)

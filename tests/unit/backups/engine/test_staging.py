@@ -80,7 +80,7 @@ def archive_with_database(paths: DataPaths, *statements: str) -> Path:
             "a trigger that FastCMS does not make",
         ),
         ("CREATE VIEW v AS SELECT 1", UnsafeArchiveError, "a view"),
-        ("CREATE VIRTUAL TABLE v USING fts5(a)", UnsafeArchiveError, "does not make: v"),
+        ("CREATE VIRTUAL TABLE v USING fts5(a)", UnsafeArchiveError, "does not make: 'v'"),
         (
             "CREATE TABLE child (post INTEGER REFERENCES posts (rowid_))",
             CorruptArchiveError,

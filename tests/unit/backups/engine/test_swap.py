@@ -1,6 +1,8 @@
 """The swap: all old or all new, and the safety copy."""
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,30 @@ def test_a_damaged_old_database_comes_back_with_its_wal_when_the_restore_fails(
     apply_pending_restore(paths, fail)
     assert paths.database.read_bytes().startswith(b"not a database")
     assert wal_path.read_bytes() == b"its WAL"
+
+
+def truncate_database(staged: State) -> None:
+    os.truncate(staged.database, 8192)
+
+
+def remove_file(staged: State) -> None:
+    (staged.files / "one.txt").unlink()
+
+
+def add_file(staged: State) -> None:
+    (staged.files / "two.txt").touch()
+
+
+@pytest.mark.parametrize("damage", [truncate_database, remove_file, add_file])
+def test_what_has_changed_since_it_was_staged_is_not_put_in_place(
+    paths: DataPaths, archive_path: Path, damage: Callable[[State], None]
+) -> None:
+    damage(stage(paths, archive_path).incoming(paths))
+    receipt = apply_pending_restore(paths, do_nothing)
+    assert receipt is not None
+    assert receipt.outcome == "rolled_back"
+    assert "no longer holds what was staged" in receipt.reason
+    assert state_of(paths) == "old"
 
 
 class Died(BaseException):

@@ -94,3 +94,11 @@ def test_every_byte_of_the_header_may_change_without_another_error(database: Pat
                 continue
             accepted += 1
     assert 0 < accepted < 400
+
+
+def test_a_schema_that_is_no_text_is_damaged_and_said_so_in_printable_words(database: Path) -> None:
+    database.write_bytes(database.read_bytes().replace(b"token TEXT", b"token \xff\xfe\xffT"))
+    with pytest.raises(ArchiveError) as refused:
+        check(database)
+    assert refused.value.code == "database_damaged"
+    assert refused.value.message.encode()
