@@ -82,14 +82,14 @@ def refuse_strange_schema(database: sqlite3.Connection, revision: str) -> None:
 def _require_tables(present: set[str], expected: set[str], *, may_have_more: bool = False) -> None:
     missing, more = expected - present, present - expected
     if missing:
-        raise _strange(f"the table {min(missing)} is missing")
+        raise _strange(f"the table {min(missing)!r} is missing")
     if more and not may_have_more:
-        raise _strange(f"it holds a table that FastCMS does not make: {min(more)}")
+        raise _strange(f"it holds a table that FastCMS does not make: {min(more)!r}")
 
 
 def _require_indexes(present: set[str], known: set[str]) -> None:
     if present != known:
-        raise _strange(f"it holds an index that belongs to no table: {min(present ^ known)}")
+        raise _strange(f"it holds an index that belongs to no table: {min(present ^ known)!r}")
 
 
 def _read_collections(database: sqlite3.Connection) -> dict[str, _Collection]:
@@ -116,7 +116,7 @@ def _compare_records(
         if isinstance(field, RelationField):
             target = collections.get(field.collection.lower())
             if target is None:
-                raise _strange(f"a field points into a collection that is missing: {field.collection}")
+                raise _strange(f"a field points into a collection that is missing: {field.collection!r}")
             targets[field.name] = target.id
     with _empty_session() as session:
         create_table(session, collection.id, collection.fields, targets)

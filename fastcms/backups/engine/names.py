@@ -91,7 +91,9 @@ _FAULTS = (
     NameFault(
         "is not valid Unicode",
         code="archive_name_encoding",
-        holds=lambda name: any("\ud800" <= character <= "\udfff" for character in name),
+        holds=lambda name: (
+            not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name)
+        ),
     ),
     # Where FastCMS keeps unfinished uploads and deleted files.
     NameFault(

@@ -59,7 +59,9 @@ def _damage_explained() -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, ValueError) as error:  # ValueError: text that is no UTF-8
-        raise corrupt(f"database.db in the backup is damaged: {error}.", code="database_damaged") from error
+        # What SQLite says may quote what is damaged: half characters, and a great many of them.
+        reason = str(error)[:200].encode(errors="replace").decode()
+        raise corrupt(f"database.db in the backup is damaged: {reason}.", code="database_damaged") from error
 
 
 def _open_unchanged(path: Path) -> sqlite3.Connection:
@@ -80,11 +82,12 @@ def _check_schema(connection: sqlite3.Connection) -> None:
         for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
             if kind not in ("table", "index") or (sql or "").upper().startswith("CREATE VIRTUAL"):
                 raise unsafe(
-                    f"database.db in the backup holds a {kind} that FastCMS does not make: {name}.",
+                    f"database.db in the backup holds a {kind} that FastCMS does not make: {name!r}.",
                     code="database_schema_strange",
                 )
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorname != "SQLITE_INTERRUPT":
+        # Errors of the driver itself, such as text that is no UTF-8, have no name.
+        if getattr(error, "sqlite_errorname", "") != "SQLITE_INTERRUPT":
             raise
         raise unsafe(
             "database.db in the backup has more tables and indexes than FastCMS can read.",

@@ -87,7 +87,7 @@ def test_what_sqlite_itself_adds_passes(own_site: Site) -> None:
 def test_a_strange_database_is_refused(own_site: Site) -> None:
     with opened(own_site) as connection:
         connection.execute("CREATE TABLE more (a)")
-    with pytest.raises(UnsafeArchiveError, match="a table that FastCMS does not make: more"):
+    with pytest.raises(UnsafeArchiveError, match="a table that FastCMS does not make: 'more'"):
         check(own_site)
 
 
