@@ -9,6 +9,7 @@ from fastcms.backups.restoring import stage_restore
 from fastcms.errors import ArchiveError, status_of
 from fastcms.site import Site
 from tests.e2e.conftest import REPOSITORY
+from tests.hostile import content_attacks, name_attacks, structure_attacks  # noqa: F401 - they fill ATTACKS
 from tests.hostile.attacks import ATTACKS, Attack
 from tests.hostile.database_attacks import DATABASE_ATTACKS, DatabaseAttack
 from tests.hostile.grafting import Graft
