@@ -116,8 +116,10 @@ def _site_for(context: typer.Context, *, now: bool) -> Site:
     """With --now nobody may use the folder: that is found out before the work, not after it."""
     if not now:
         return open_site(context)
+    site = peek_site(context)
+    restoring.require_nothing_staged(site)  # it would be completed instead
     restore_now(context)
-    return peek_site(context)
+    return site
 
 
 def _complete(context: typer.Context, site: Site, what: str, *, now: bool, as_json: bool) -> None:

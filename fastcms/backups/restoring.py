@@ -114,6 +114,13 @@ def restore_status(site: Site) -> RestoreStatus:
     return describe_latest(latest, safety_copy)
 
 
+def require_nothing_staged(site: Site) -> None:
+    """Raise RestorePendingError when a restore waits for a start; an interrupted one goes on by itself."""
+    pending = read_marker(data_paths(site))
+    if pending is not None and pending.phase is Phase.STAGED:
+        staging.require_nothing_pending(data_paths(site))
+
+
 def is_restore_pending(site: Site) -> bool:
     return data_paths(site).marker.exists()
 

@@ -1,5 +1,6 @@
 """Restores as somebody lives through them: undone, on several disks, on full disks, beside a server."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -229,6 +230,10 @@ def test_a_command_completes_a_restore_without_a_server_and_is_refused_beside_on
     assert f"process {reader.server.pid}" in refused.stderr
     assert reader.get("/api/v1/backups/restore").json()["state"] == "none"
     reader.server.stop()
+    other = reader.type("fastcms backup create --json")
+    reader.type(f"fastcms backup restore {json.loads(other)['filename']} --yes")
+    assert run(reader, command).returncode == 4  # another one is staged
+    reader.type("fastcms backup cancel")
     done = run(reader, command)
     assert done.returncode == 0, done.stderr
     assert "complete" in done.stdout

@@ -130,8 +130,7 @@ def write_marker(paths: DataPaths, pending: PendingRestore) -> None:
     content = json.dumps(asdict(pending), indent=2).encode().ljust(_MARKER_BYTES) + b"\n"
     reserve_path = _reserve_path(paths)
     try:
-        descriptor = os.open(reserve_path, os.O_RDWR | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "r+b") as file:
+        with os.fdopen(_open(reserve_path), "r+b") as file:
             file.write(content)
             file.truncate()
             sync(file)
@@ -141,7 +140,7 @@ def write_marker(paths: DataPaths, pending: PendingRestore) -> None:
             remove(reserve_path)
         raise
     fsync_folder(paths.marker.parent)
-    with suppress(OSError), reserve_path.open("wb") as file:
+    with suppress(OSError), os.fdopen(_open(reserve_path), "r+b") as file:
         file.write(bytes(len(content)))
 
 
@@ -181,6 +180,10 @@ def read_receipts(path: Path) -> Iterator[RestoreReceipt]:
                 yield RestoreReceipt(**(values | {"kind": Kind(values["kind"])}))
             except (ValueError, TypeError, KeyError):
                 continue
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _reserve_path(paths: DataPaths) -> Path:

@@ -66,6 +66,7 @@ def stage_restore(
     """
     require_nothing_pending(paths)
     discard_staging(paths)
+    remove_discarded(paths)
     target = _choose_places(paths)
     preparation = _Preparation(secrets.token_hex(8), target, {})
     try:

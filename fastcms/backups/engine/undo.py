@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from fastcms.backups.engine.paths import DataPaths, State, are_files_apart, is_one_mount
@@ -40,7 +41,9 @@ def find_safety_copy(paths: DataPaths) -> SafetyCopy | None:
     if not state.database.exists():
         return None
     receipts = [receipt for receipt in read_receipts(paths.receipts) if receipt.outcome == Phase.RESTORED]
-    size_bytes = _size(state.database) + _size(state.wal) + _folder_size(state.files)
+    size_bytes = _size(state.database) + _size(state.wal)
+    if state.files.exists():
+        size_bytes += _folder_size(state.files, state.files.stat().st_ino)
     return SafetyCopy(state, size_bytes, receipts[-1] if receipts else None)
 
 
@@ -116,7 +119,9 @@ def _require_safety_copy(paths: DataPaths) -> SafetyCopy:
     return safety_copy
 
 
-def _folder_size(folder: Path) -> int:
+@lru_cache(maxsize=1)
+def _folder_size(folder: Path, _inode: int) -> int:
+    """A safety copy never changes: another one is another folder."""
     return sum(_size(Path(top, name)) for top, _folders, names in os.walk(folder) for name in names)
 
 

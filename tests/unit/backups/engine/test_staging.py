@@ -46,6 +46,7 @@ def test_staging_leaves_a_checked_tree_and_a_marker_and_the_site_alone(
     assert pending.archive_sha256 == hashlib.sha256(archive_path.read_bytes()).hexdigest()
     assert pending.seconds.keys() == {"extract", "check", "sync"}
     assert read_marker(paths) == pending
+    assert {path.stat().st_mode & 0o077 for path in paths.backups_dir.rglob("*")} == {0}
     assert posts(paths.database) == ["old"]
     assert (paths.files_dir / "picture.txt").exists()
 
