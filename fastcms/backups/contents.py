@@ -51,6 +51,10 @@ def read_file_bytes_total(snapshot: sqlite3.Connection) -> int:
     return int(total)
 
 
+def count_file_rows(snapshot: sqlite3.Connection) -> int:
+    return _count(snapshot, "files")
+
+
 def read_schema_revision(snapshot: sqlite3.Connection) -> str:
     (revision,) = snapshot.execute("SELECT version_num FROM alembic_version").fetchone()
     return str(revision)

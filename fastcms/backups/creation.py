@@ -12,14 +12,19 @@ from fastcms.backups.engine.names import collision_key
 from fastcms.backups.engine.paths import DataPaths, beside
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.engine.snapshot import open_snapshot, write_snapshot
+from fastcms.backups.engine.zip_directory import MOST_ENTRIES
 from fastcms.database import format_utc
 from fastcms.durability import new_file, partial_path_of, remove, require_free_space
+from fastcms.errors import ArchiveError, BackupError
 from fastcms.media.service import TRASH_NAME, find_files_without_row
 from fastcms.site import Site
 from fastcms.sqlite import sqlite3
 
 # Logins are not part of the state worth keeping: whoever restores, logs in again.
 OMITTED_TABLES = ("sessions",)
+# Named in the archive; a site that has lost all of its files need not list every one.
+_MOST_PROBLEMS = 1000
+_OTHER_ENTRIES = 4  # database.db, files/, metadata.json, checksums.sha256
 
 
 def write_backup(
@@ -47,14 +52,23 @@ def write_backup(
             known_bytes = snapshot_path.stat().st_size + contents.read_file_bytes_total(snapshot)
             total_bytes = known_bytes + by_hand_bytes
             require_free_space(paths.backups_dir, total_bytes, "A backup")
+            _require_few_files(contents.count_file_rows(snapshot) + len(by_hand))
             writer = _BackupWriter(paths, archive, total_bytes, on_progress)
-            writer.add_database(snapshot_path)
+            writer.add_database(snapshot_path, snapshot)
             writer.add_known_files(snapshot)
             writer.add_files(by_hand)
             archive.add_text(METADATA_NAME, writer.describe(snapshot, final_path, created).to_json())
     finally:
         remove(snapshot_path)
     return writer.problems
+
+
+def _require_few_files(count: int) -> None:
+    if count + _OTHER_ENTRIES > MOST_ENTRIES:
+        raise BackupError(
+            f"The site has {count:,} files: a backup that can be restored holds up to {MOST_ENTRIES:,}.",
+            hint="Move files that nobody uses out of the site.",
+        )
 
 
 class _BackupWriter:
@@ -72,7 +86,12 @@ class _BackupWriter:
         self._names: dict[str, str] = {}
         self.problems: list[str] = []
 
-    def add_database(self, snapshot_path: Path) -> None:
+    def add_database(self, snapshot_path: Path, snapshot: sqlite3.Connection) -> None:
+        """Add the database, and say today what would otherwise be found out on the day of the restore."""
+        try:
+            contents.refuse_strange_contents(snapshot)
+        except ArchiveError as error:
+            self.problems.append(f"A restore of this backup will be refused. {error.message}")
         with snapshot_path.open("rb") as source:
             added = self._archive.add_file(DATABASE_NAME, source, self._on_progress, self._progress())
         self._database_bytes = added.size_bytes
@@ -117,7 +136,7 @@ class _BackupWriter:
             counts=contents.count_contents(snapshot),
             database_size_bytes=self._database_bytes,
             files_size_bytes=self._files_bytes,
-            problems=self.problems,
+            problems=self.problems[:_MOST_PROBLEMS],
         )
 
     def _collision(self, path: str) -> str | None:

@@ -6,7 +6,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -270,3 +270,11 @@ def test_a_removed_folder_of_backups_stops_neither_deletions_nor_the_next_backup
     shutil.rmtree(site.settings.backups_dir)
     media.delete_file(site, file.id)
     assert service.create_backup(site).problems == ()
+
+
+def test_a_backup_that_could_not_be_restored_says_so_on_the_day_it_is_made(site: Site) -> None:
+    with closing(sqlite3.connect(site.settings.database_path, isolation_level=None)) as by_hand:
+        by_hand.execute("CREATE TABLE notes (of, somebody)")
+    (problem,) = service.create_backup(site).problems
+    assert "A restore of this backup will be refused" in problem
+    assert "'notes'" in problem
