@@ -9,10 +9,11 @@ import uvicorn
 import fastcms
 from fastcms.accounts.commands import admin_app, token_app
 from fastcms.backups.restore_commands import backup_app
-from fastcms.config import Settings, load_settings
+from fastcms.config import LogLevel, Settings, load_settings
 from fastcms.content.commands import content_app
 from fastcms.doctor.commands import doctor
 from fastcms.errors import ConfigError
+from fastcms.logs import configure_logs
 from fastcms.site import Site, new_site
 from fastcms.startup import restore_without_server, use_site
 from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
@@ -45,15 +46,22 @@ def root(
     ] = False,
 ) -> None:
     def open_site() -> Site:
-        site = new_site(load_settings())
+        site = _site()
         context.with_resource(use_site(site, f"fastcms {context.invoked_subcommand}"))
         return site
 
     def restore_now() -> None:
-        with restore_without_server(new_site(load_settings())):
+        with restore_without_server(_site()):
             pass
 
-    context.obj = CommandContext(lambda: new_site(load_settings()), open_site, restore_now)
+    context.obj = CommandContext(_site, open_site, restore_now)
+
+
+def _site() -> Site:
+    settings = load_settings()
+    # A command says in words what it has done; what a server would note of it is for --json no help.
+    configure_logs(settings.model_copy(update={"log_level": LogLevel.WARNING}))
+    return new_site(settings)
 
 
 @app.command()

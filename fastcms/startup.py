@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from fastcms.accounts.service import has_admin, setup_code
 from fastcms.backups import restoring
 from fastcms.backups.engine.pending import RestoreReceipt
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.schemas import RestoreState, describe_what
 from fastcms.errors import BackupBusyError, ConfigError, DataFolderInUseError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
@@ -215,13 +215,11 @@ def _warn_of_old_sqlite() -> None:
 
 def _announce_restore(receipt: RestoreReceipt) -> None:
     """Say it in words beside the log: it is what whoever watches the terminal waits for."""
+    what = describe_what(receipt.kind, receipt.backup_filename)
     if receipt.outcome == RestoreState.RESTORED:
-        sentence = f"Restored {receipt.backup_filename}. Everybody logs in again."
+        sentence = f"The {what} is complete. Everybody logs in again."
     else:
-        sentence = (
-            f"The restore of {receipt.backup_filename} failed and was rolled back: the site is as it was.\n"
-            f"Why: {receipt.reason}"
-        )
+        sentence = f"The {what} failed and was rolled back: the site is as it was.\nWhy: {receipt.reason}"
     messages.print(f"\n{sentence}\n", markup=False)
 
 

@@ -17,9 +17,14 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from fastcms.backups import receiving, restoring, service
-from fastcms.backups.engine.pending import Kind
 from fastcms.backups.engine.progress import OnProgress, Progress
-from fastcms.backups.schemas import RestoreState, RestoreStatus, describe_created, describe_list
+from fastcms.backups.schemas import (
+    RestoreState,
+    RestoreStatus,
+    describe_created,
+    describe_list,
+    describe_what,
+)
 from fastcms.terminal import (
     JsonOption,
     YesOption,
@@ -122,11 +127,6 @@ def _describe_restore(restore: RestoreStatus) -> Iterator[str]:
     if restore.safety_copy is not None:
         size = naturalsize(restore.safety_copy.size_bytes)
         yield f"The state before it is kept ({size}): `fastcms backup undo` goes back, `discard` deletes it."
-
-
-def describe_what(kind: Kind | None, backup_filename: str | None) -> str:
-    """Name a restore in a sentence."""
-    return f"{'undo of the ' if kind is Kind.UNDO else ''}restore of {backup_filename}"
 
 
 @backup_app.command("delete")

@@ -6,8 +6,8 @@ import typer
 from humanize import naturalsize
 
 from fastcms.backups import receiving, restoring, service
-from fastcms.backups.commands import Filename, backup_app, describe_what, progress_bar, who
-from fastcms.backups.schemas import RestoreState, describe_restores
+from fastcms.backups.commands import Filename, backup_app, progress_bar, who
+from fastcms.backups.schemas import RestoreState, describe_restores, describe_what
 from fastcms.errors import RolledBackError
 from fastcms.site import Site
 from fastcms.terminal import (

@@ -255,6 +255,11 @@ def describe_latest(latest: RestoreReceipt | None, safety_copy: SafetyCopy | Non
     )
 
 
+def describe_what(kind: Kind | None, backup_filename: str | None) -> str:
+    """Name a restore in a sentence."""
+    return f"{'undo of the ' if kind is Kind.UNDO else ''}restore of {backup_filename}"
+
+
 def describe_restores(receipts: Sequence[RestoreReceipt]) -> RestoreList:
     """What the API and `fastcms backup restores --json` say."""
     return RestoreList(items=[Restore(**asdict(receipt)) for receipt in receipts], total=len(receipts))

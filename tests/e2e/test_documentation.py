@@ -135,7 +135,10 @@ def test_create_list_restore_with_a_killed_server_and_delete(reader: Reader) -> 
     assert reader.titles() == ["first", "second"]
     assert reader.get(url).content == b"a picture"
     assert reader.get("/api/v1/backups/restore").json()["state"] == "restored"
-    assert f"Restored {created['filename']}. Everybody logs in again." in reader.server.terminal
+    assert (
+        f"The restore of {created['filename']} is complete. Everybody logs in again."
+        in reader.server.terminal
+    )
     assert (reader.server.folder / "data/app.db.before_restore").exists()
     assert not (reader.server.folder / "data/backups/.restore_pending").exists()
     assert not (reader.server.folder / "data/backups/restore_staging").exists()
