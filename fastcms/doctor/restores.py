@@ -82,6 +82,15 @@ def check_left_overs(subject: Subject) -> Iterator[Finding]:
             f"Somebody has unpacked a backup in {paths.staging_dir}; FastCMS leaves it alone.",
             "Delete it when it is not needed any more: it holds password hashes.",
         )
+    strays = look_twice(subject, lambda: _find_strays(subject))
+    if strays:
+        yield problem(
+            "restore_marker_lost",
+            f"A restore was interrupted, and its marker {paths.marker} is gone: "
+            f"{name_some(strays)} is of the state before.",
+            "The server does not start, so that it never serves a mixture. If data/backups is a disk of its "
+            "own, mount it; otherwise docs/disaster-recovery.md says what to do.",
+        )
     left_overs = look_twice(subject, lambda: _find_left_overs(subject))
     if left_overs:
         yield note(
@@ -112,16 +121,24 @@ def check_safety_copy(subject: Subject) -> Iterator[Finding]:
         )
 
 
+def _find_strays(subject: Subject) -> set[str]:
+    """What an interrupted restore had moved out of the way, without the marker that says so."""
+    paths = subject.paths
+    if paths.marker.exists() or subject.holders(STARTING):
+        return set()
+    replaced = [paths.replaced(files_apart=files_apart) for files_apart in (False, True)]
+    places = [path for state in replaced for path in (state.database, state.wal, state.files)]
+    return {path.name for path in places if os.path.lexists(path)}
+
+
 def _find_left_overs(subject: Subject) -> set[str]:
     """What nobody works with any more, and no pending restore needs."""
     paths = subject.paths
     if paths.marker.exists() or subject.is_working_on_backups or subject.holders(STARTING):
         return set()
     is_staging_ours = staged_restore_id(paths) is not None
-    replaced = [paths.replaced(files_apart=files_apart) for files_apart in (False, True)]
     places = [
         *(paths.staging_dirs if is_staging_ours else paths.staging_dirs[1:]),
-        *(path for state in replaced for path in (state.database, state.wal, state.files)),
         *paths.data_dir.glob(".discarded-*"),
         *paths.backups_dir.glob(".discarded-*"),
         *paths.restore_dir.glob(".discarded-*"),

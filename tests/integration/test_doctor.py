@@ -336,6 +336,10 @@ RESTORES: dict[str, tuple[Callable[[Site], object], set[str]]] = {
         {"left_over"},
     ),
     "without a marker": (lose_the_marker, {"left_over"}),
+    "interrupted, then without its marker": (
+        lambda site: add_private_file(data(site, "app.db.replaced")),
+        {"restore_marker_lost"},
+    ),
     "done": (restore, {"safety_copy"}),
     "rolled back": (fail_to_restore, {"restore_rolled_back"}),
 }
