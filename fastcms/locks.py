@@ -132,12 +132,13 @@ def _find_pids(kernels: list[str], status: os.stat_result, signed: Collection[in
     """Read the pids of a file's holders from /proc/locks: '1: FLOCK ADVISORY READ 4711 fe:00:2220071 0 EOF'.
 
     Some file systems (btrfs, overlayfs) show programs another device than the kernel's: there, whoever has
-    signed the file and holds a lock of that inode number is taken for its holder.
+    signed the file and holds a lock of that inode number is taken for its holder. A lock of no file has the
+    device '<none>:0'.
     """
     found = set()
     for line in kernels:
         fields = line.split()
-        if fields[1] != "FLOCK":  # "->" for one that waits
+        if fields[1:2] != ["FLOCK"] or fields[5].count(":") != 2:  # "->" for one that waits
             continue
         pid = int(fields[4])
         major, minor, inode = fields[5].split(":")

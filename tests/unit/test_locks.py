@@ -130,6 +130,17 @@ def test_without_the_kernels_list_the_signatures_of_living_processes_are_taken(
     assert lock.describe_holders() == "a process that has just ended, or runs in another container"
 
 
+def test_locks_of_no_file_and_empty_lines_in_the_kernels_list_are_passed_over(
+    tmp_path: Path, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = tmp_path / "kernels"
+    nowhere = f"1: FLOCK  ADVISORY  WRITE {os.getpid()} <none>:0 0 EOF\n\n"
+    kernels.write_text(nowhere + Path("/proc/locks").read_text() + nowhere)
+    monkeypatch.setattr(locks, "_KERNELS_LOCKS", kernels)
+    assert FileLock(tmp_path / "lock").holders() == [Holder(holder.pid, "creating a backup")]
+    end(holder)
+
+
 def test_a_full_disk_keeps_nobody_from_locking(small_disk: Path) -> None:
     lock = FileLock(small_disk / "lock")
     free_bytes = shutil.disk_usage(small_disk).free
