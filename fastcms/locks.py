@@ -6,6 +6,7 @@ Source: https://man7.org/linux/man-pages/man2/flock.2.html
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,8 @@ from fastcms.errors import BackupBusyError, ConfigError
 
 _POLL_SECONDS = 0.05
 _KERNELS_LOCKS = Path("/proc/locks")
+# Not: locks of another kind, one that waits ("-> FLOCK"), and one of no file ("<none>:0").
+_HELD_LOCK = re.compile(r"\d+: FLOCK +\w+ +\w+ +(\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) ")
 
 
 @dataclass(frozen=True)
@@ -132,18 +135,15 @@ def _find_pids(kernels: list[str], status: os.stat_result, signed: Collection[in
     """Read the pids of a file's holders from /proc/locks: '1: FLOCK ADVISORY READ 4711 fe:00:2220071 0 EOF'.
 
     Some file systems (btrfs, overlayfs) show programs another device than the kernel's: there, whoever has
-    signed the file and holds a lock of that inode number is taken for its holder. A lock of no file has the
-    device '<none>:0'.
+    signed the file and holds a lock of that inode number is taken for its holder.
     """
     found = set()
     for line in kernels:
-        fields = line.split()
-        if fields[1:2] != ["FLOCK"] or fields[5].count(":") != 2:  # "->" for one that waits
+        if (held := _HELD_LOCK.match(line)) is None:
             continue
-        pid = int(fields[4])
-        major, minor, inode = fields[5].split(":")
-        is_device = os.makedev(int(major, 16), int(minor, 16)) == status.st_dev
-        if int(inode) == status.st_ino and (is_device or pid in signed):
+        pid, inode = int(held[1]), int(held[4])
+        is_device = os.makedev(int(held[2], 16), int(held[3], 16)) == status.st_dev
+        if inode == status.st_ino and (is_device or pid in signed):
             found.add(pid)
     return found
 
