@@ -18,8 +18,8 @@ from fastcms.errors import NotEnoughSpaceError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Left free by every check, so that the site can go on writing.
-_SPARE_BYTES = 16 * 1024**2
-_SPARE_FILES = 100
+SPARE_BYTES = 16 * 1024**2
+SPARE_FILES = 100
 
 
 def partial_path_of(path: Path) -> Path:
@@ -100,16 +100,16 @@ def require_free_space(folder: Path, needed_bytes: int, purpose: str, needed_fil
     """Raise NotEnoughSpaceError, with the numbers, unless the folder's disk can take what is needed."""
     disk = os.statvfs(folder)
     free_bytes = disk.f_bavail * disk.f_frsize
-    if free_bytes < needed_bytes + _SPARE_BYTES:
+    if free_bytes < needed_bytes + SPARE_BYTES:
         raise NotEnoughSpaceError(
-            f"{purpose} needs {_megabytes(needed_bytes + _SPARE_BYTES)} MB in {folder}, "
+            f"{purpose} needs {_megabytes(needed_bytes + SPARE_BYTES)} MB in {folder}, "
             f"but only {_megabytes(free_bytes)} MB are free.",
             hint="Delete old backups or other files on this disk, then try again.",
         )
     # Some file systems (btrfs) have no fixed number of files, and say 0.
-    if disk.f_files and disk.f_favail < needed_files + _SPARE_FILES:
+    if disk.f_files and disk.f_favail < needed_files + SPARE_FILES:
         raise NotEnoughSpaceError(
-            f"{purpose} needs {needed_files + _SPARE_FILES:,} files and folders in {folder}, "
+            f"{purpose} needs {needed_files + SPARE_FILES:,} files and folders in {folder}, "
             f"but its disk can take only {disk.f_favail:,} more (it is out of inodes).",
             hint="Delete many small files on this disk, then try again.",
         )

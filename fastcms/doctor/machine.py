@@ -9,14 +9,14 @@ from pathlib import Path
 from humanize import naturalsize
 
 import fastcms
+from fastcms.backups.engine.paths import is_one_mount
 from fastcms.backups.service import list_backups
 from fastcms.doctor.findings import Finding, Subject, note, ok, problem, warning
+from fastcms.durability import SPARE_BYTES, SPARE_FILES
+from fastcms.media.storage import list_files_on_disk
 from fastcms.site import new_site
 from fastcms.sqlite import WITHOUT_WAL_RESET_BUG, sqlite3
 
-# What every check of space in FastCMS leaves free, so that the site can go on writing.
-_SPARE_BYTES = 16 * 1024**2
-_SPARE_FILES = 100
 _CLOCKS_MAY_DIFFER = timedelta(hours=1)
 
 
@@ -38,8 +38,8 @@ def check_space(subject: Subject) -> Iterator[Finding]:
     """Compare what is free with what the next backup, and the restore of one, will need."""
     paths = subject.paths
     database_bytes = sum(_size(path) for path in (paths.live.database, paths.live.wal))
-    sizes = [_size(Path(top, name)) for top, _folders, names in os.walk(paths.files_dir) for name in names]
-    needed_bytes = 2 * database_bytes + sum(sizes) + _SPARE_BYTES
+    sizes = [_size(paths.files_dir / path) for path in _list_files(paths.files_dir)]
+    needed_bytes = 2 * database_bytes + sum(sizes) + SPARE_BYTES
     for folder in _one_of_each_disk(subject):
         disk = os.statvfs(folder)
         free_bytes = disk.f_bavail * disk.f_frsize
@@ -52,15 +52,15 @@ def check_space(subject: Subject) -> Iterator[Finding]:
                 f"The disk of {folder} is read-only: nothing can be saved.",
                 "Linux does this to a disk that fails: look at `dmesg`, and copy the data folder elsewhere.",
             )
-        elif free_bytes < _SPARE_BYTES:
+        elif free_bytes < SPARE_BYTES:
             yield problem("disk_full", f"Only {free}: the site can hardly save anything.", hint)
         elif is_for_backups and free_bytes < needed_bytes:
             yield warning("space_low", f"Only {free}; a backup may need {naturalsize(needed_bytes)}.", hint)
-        elif disk.f_files and disk.f_favail < len(sizes) + _SPARE_FILES:
+        elif disk.f_files and disk.f_favail < len(sizes) + SPARE_FILES:
             yield warning(
                 "inodes_low",
                 f"The disk of {folder} can take only {disk.f_favail:,} more files (it is out of inodes); "
-                f"a restore needs {len(sizes) + _SPARE_FILES:,}.",
+                f"a restore needs {len(sizes) + SPARE_FILES:,}.",
                 "Delete many small files on this disk.",
             )
         else:
@@ -72,13 +72,10 @@ def check_mounts(subject: Subject) -> Iterator[Finding]:
     apart = [
         folder
         for folder in (paths.files_dir, paths.backups_dir)
-        if folder.exists() and folder.stat().st_dev != data_dir.stat().st_dev
+        if folder.exists() and not is_one_mount(folder, data_dir)
     ]
     for folder in apart:
-        yield note(
-            "other_disk",
-            f"{folder} is on another file system than {data_dir}",
-        )
+        yield note("other_disk", f"{folder} is on another disk, or another mount, than {data_dir}")
 
 
 def check_clock(subject: Subject) -> Iterator[Finding]:
@@ -104,6 +101,11 @@ def _one_of_each_disk(subject: Subject) -> list[Path]:
     folders = (subject.settings.data_dir, subject.paths.files_dir, subject.paths.backups_dir)
     by_disk = {folder.stat().st_dev: folder for folder in reversed(folders) if folder.exists()}
     return list(by_disk.values())
+
+
+def _list_files(files_dir: Path) -> Iterator[str]:
+    """What a backup may hold: neither deleted files nor the safety copy. Other checks miss the folder."""
+    return list_files_on_disk(files_dir) if files_dir.is_dir() else iter(())
 
 
 def _existing(folder: Path) -> Path:

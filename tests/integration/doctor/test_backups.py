@@ -1,0 +1,34 @@
+"""The doctor on the backups."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fastcms.site import Site
+from tests.integration.doctor.conftest import backup_path, found
+
+
+def make_old(site: Site, age: timedelta) -> None:
+    made = datetime.now(UTC) - age
+    path = backup_path(site)
+    path.rename(path.with_name(f"backup_{made:%Y%m%d_%H%M%S}.zip"))
+
+
+BACKUPS: dict[str, tuple[Callable[[Site], object], set[str]]] = {
+    "none": (lambda site: backup_path(site).unlink(), {"backup_none"}),
+    "old": (lambda site: make_old(site, timedelta(days=9)), {"backup_old"}),
+    "in time": (lambda site: make_old(site, timedelta(days=7)), set()),
+    "of the future": (lambda site: make_old(site, -timedelta(days=2)), {"clock_wrong"}),
+    "cut off": (lambda site: os.truncate(backup_path(site), 1000), {"backup_damaged"}),
+    "empty": (lambda site: os.truncate(backup_path(site), 0), {"backup_damaged"}),
+    "for everybody": (lambda site: backup_path(site).chmod(0o644), {"mode_open"}),
+}
+
+
+@pytest.mark.parametrize("name", BACKUPS)
+def test_what_is_wrong_with_the_backups_is_found(stopped: Site, name: str) -> None:
+    breaks, expected = BACKUPS[name]
+    breaks(stopped)
+    assert found(stopped) == expected
