@@ -107,9 +107,12 @@ def cancel_restore(site: CurrentSite, caller: AdminCaller) -> CancelledRestore:
 
 
 @router.get("/{filename}")
-def show_backup(site: CurrentSite, filename: str, _caller: Reader) -> BackupDetails:
-    """What is in a backup, and where it came from."""
-    return service.describe_backup(site, filename)
+def show_backup(site: CurrentSite, filename: str, caller: Reader) -> BackupDetails:
+    """What is in a backup, and where it came from. Only admins learn whom an uploaded one would let in."""
+    details = service.describe_backup(site, filename)
+    if caller.may(Scope.ADMIN):
+        return details
+    return details.model_copy(update={"admins": None, "admin_tokens": None})
 
 
 @router.get("/{filename}/download", response_class=Response, responses=_ZIP_ANSWER)
@@ -134,8 +137,8 @@ def stage_restore(
     Only a backup that was uploaded needs a body, with the caller's own password.
     """
     password = body.password if body else None
-    receiving.require_password(site, filename, caller, password, client_address(request))
-    pending = restoring.stage_restore(site, filename, caller.name)
+    approved = receiving.require_password(site, filename, caller, password, client_address(request))
+    pending = restoring.stage_restore(site, filename, caller.name, approved=approved)
     get_logger().info("restore staged", backup=pending.backup_filename, by=caller.name)
     return StagedRestore(backup_filename=pending.backup_filename)
 

@@ -88,13 +88,13 @@ class BackupsPage(Page):
         visitor = cast("Caller", get_visitor(request))
         password = str((await read_form(request)).get("password") or "")
         try:
-            await in_thread(
+            approved = await in_thread(
                 receiving.require_password, site, filename, visitor, password, client_address(request)
             )
         except PermissionDeniedError as error:  # the password is missing or wrong: the page asks again
             show_message(request, error.message, "error")
             return see_other(self.url(request, f"/{filename}/restore"))
-        pending = await in_thread(restoring.stage_restore, site, filename, visitor.name)
+        pending = await in_thread(restoring.stage_restore, site, filename, visitor.name, approved=approved)
         _log(request, "restore staged", pending.backup_filename)
         return self.done(request, f"{pending.backup_filename} is checked and ready to be restored.")
 

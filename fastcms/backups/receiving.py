@@ -88,15 +88,18 @@ def find_origin(site: Site, filename: str) -> Origin | None:
     return read_origin(Path(find_backup(site, filename).path))
 
 
-def require_password(site: Site, filename: str, caller: Caller, password: str | None, address: str) -> None:
+def require_password(
+    site: Site, filename: str, caller: Caller, password: str | None, address: str
+) -> Origin | None:
     """Before an uploaded backup is restored: ask for the caller's own password, and say whom it lets in.
 
     Backups made here need none.
+    Returns: what was approved. `stage_restore` compares it, as the archive may be exchanged meanwhile.
     Raises: PasswordRequiredError; PermissionDeniedError; TooManyAttemptsError; BackupNotFoundError.
     """
     origin = find_origin(site, filename)
     if origin is None:
-        return
+        return None
     if not password and caller.account_id is not None:
         raise PasswordRequiredError(
             describe_origin(filename, origin),
@@ -104,6 +107,7 @@ def require_password(site: Site, filename: str, caller: Caller, password: str | 
             details={"admins": origin.newcomers.admins, "admin_tokens": origin.newcomers.admin_tokens},
         )
     confirm_password(site, caller, password or "", address)
+    return origin
 
 
 def describe_origin(filename: str, origin: Origin) -> str:
@@ -181,11 +185,8 @@ def _keep(
     created = _wanted_time(manifest)
     while not _claim(path := path_of(paths, created), incoming, origin, scratch_dir):
         created += timedelta(seconds=1)
-    try:
-        incoming.keep(path)
-    except BaseException:
-        remove(record_path(path))
-        raise
+    # If this fails, the record stays: should the archive stay too, it must not pass for one made here.
+    incoming.keep(path)
     return path
 
 
@@ -216,7 +217,7 @@ def _refuse_twin(path: Path, incoming: IncomingFile) -> None:
     if sha256 == incoming.sha256:
         raise ConflictError(
             f"This very archive is there already: {path.name} has the same SHA-256.",
-            hint="There is nothing to upload: restore the one that is there.",
+            hint="Restore the one that is there.",
             code="backup_exists",
         )
 
@@ -225,7 +226,7 @@ def _open_file(path: Path) -> BinaryIO:
     try:
         if path.is_file():
             return os.fdopen(os.open(path, os.O_RDONLY), "rb")
-        reason = "there is no such file"
+        reason = "it is a folder" if path.is_dir() else "there is no such file"
     except OSError as error:
         reason = error.strerror or str(error)
     raise InvalidInputError(

@@ -46,7 +46,7 @@ def stage_restore(
         _confirm(f"Replace the database and all files with those of {created}{_when(now=now)}?", yes=yes)
         site = _site_for(context, now=now)
         with progress_bar() as on_progress:
-            pending = restoring.stage_restore(site, filename, who(), on_progress)
+            pending = restoring.stage_restore(site, filename, who(), on_progress, approved=origin)
         _complete(context, site, f"restore of {pending.backup_filename}", now=now, as_json=as_json)
 
 

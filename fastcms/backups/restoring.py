@@ -21,25 +21,36 @@ from fastcms.backups.engine.pending import (
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.engine.verify import check_database, prepare_database
 from fastcms.backups.folder import alone, data_paths, explained
+from fastcms.backups.origin import Origin, hold_records, read_origin
 from fastcms.backups.schemas import RestoreState, RestoreStatus, describe_latest, describe_pending
 from fastcms.backups.service import find_backup
 from fastcms.content.schemas import RecordQuery
 from fastcms.content.service import list_collections, list_records
 from fastcms.database import Base, known_revisions
-from fastcms.errors import BackupBusyError, RestoreError
+from fastcms.errors import BackupBusyError, ConflictError, RestoreError
 from fastcms.logs import get_logger
 from fastcms.site import Site
 from fastcms.sqlite import sqlite3
 
 
+# A deletion is over in a moment; the check of a large upload is not, and the error says who is at it.
+_WAIT_FOR_UPLOADS_SECONDS = 2
+
+
 def stage_restore(
-    site: Site, filename: str, requested_by: str, on_progress: OnProgress = ignore_progress
+    site: Site,
+    filename: str,
+    requested_by: str,
+    on_progress: OnProgress = ignore_progress,
+    *,
+    approved: Origin | None = None,
 ) -> PendingRestore:
     """Check a backup whole and prepare it, so that the next start of the server restores it.
 
-    Raises: what `find_backup` and `engine.staging.stage_restore` raise; BackupBusyError.
+    approved: the origin that whoever asks has agreed to, maybe a while ago; None for a backup made here.
+    Raises: what `find_backup` and `engine.staging.stage_restore` raise; BackupBusyError; ConflictError when
+    the name has become another backup's meanwhile.
     """
-    backup = find_backup(site, filename)
     paths = data_paths(site)
 
     def prepare(database_path: Path) -> None:
@@ -50,14 +61,31 @@ def stage_restore(
             omit_rows_of=OMITTED_TABLES,
         )
 
-    with explained("Staging the restore"), alone(paths, "staging a restore"):
+    with (
+        explained("Staging the restore"),
+        alone(paths, "staging a restore"),
+        # Until the end: nobody can give the name to another archive.
+        hold_records(paths, timeout_seconds=_WAIT_FOR_UPLOADS_SECONDS),
+    ):
+        archive_path = Path(find_backup(site, filename).path)
+        _require_unchanged(archive_path, approved)
         swap.finish_what_is_over(paths)
         return staging.stage_restore(
             paths,
-            Path(backup.path),
+            archive_path,
             requested_by=requested_by,
             prepare_database=prepare,
             on_progress=on_progress,
+        )
+
+
+def _require_unchanged(archive_path: Path, approved: Origin | None) -> None:
+    if read_origin(archive_path) != approved:
+        raise ConflictError(
+            f"{archive_path.name} is not the backup any more that was looked at: "
+            "somebody has deleted it, and brought another one of that name.",
+            hint="Look again at where it comes from and whom it lets in, then decide anew.",
+            code="backup_changed",
         )
 
 

@@ -22,7 +22,7 @@ def traces(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {
         str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
         for path in folder.rglob("*")
-        if not path.name.startswith((".lock", "app.db-"))
+        if not path.name.startswith((".lock", ".receiving", "app.db-"))
     }
 
 

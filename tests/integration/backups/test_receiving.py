@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from errno import EIO
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -17,7 +18,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from fastcms.accounts.models import Account
-from fastcms.accounts.schemas import Role, Scope
+from fastcms.accounts.schemas import Caller, Role, Scope
 from fastcms.accounts.service import create_token
 from fastcms.backups import origin, receiving, restoring, service
 from fastcms.backups.engine.progress import Progress
@@ -25,7 +26,7 @@ from fastcms.backups.folder import alone, data_paths
 from fastcms.config import Settings
 from fastcms.database import utc_now
 from fastcms.durability import partial_path_of
-from fastcms.errors import NotEnoughSpaceError
+from fastcms.errors import BackupBusyError, BackupError, ConflictError, NotEnoughSpaceError
 from fastcms.incoming import IncomingFile
 from fastcms.main import create_app
 from fastcms.media import service as media
@@ -63,11 +64,15 @@ def named(foreign: Path, tmp_path: Path) -> Path:
 
 def rename(source: Path, target: Path, backup_name: str) -> Path:
     """Give an archive another name inside. Its manifest's checksum changes with it."""
-    with zipfile.ZipFile(source) as old:
-        content = {info.filename: old.read(info) for info in old.infolist()}
+    content = read_parts(source)
     manifest = json.loads(content["metadata.json"]) | {"backup_name": backup_name}
     content["metadata.json"] = json.dumps(manifest).encode()
     return pack(target, content)
+
+
+def read_parts(archive: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as opened:
+        return {info.filename: opened.read(info) for info in opened.infolist()}
 
 
 def pack(target: Path, content: dict[str, bytes]) -> Path:
@@ -432,6 +437,81 @@ def test_an_uploaded_backup_whose_record_is_damaged_is_not_restored(
         assert (refused.status_code, refused.json()["code"]) == (409, "upload_record_unreadable")
         assert client.get(f"{BACKUPS}/{NAME}").status_code == 409
     assert client.get(BACKUPS).json()["items"][0]["kind"] == "uploaded"
+
+
+def test_an_archive_that_was_exchanged_after_the_approval_is_not_restored(
+    client: TestClient, site: Site, named: Path, tmp_path: Path
+) -> None:
+    """Whoever holds a stolen token deletes a backup, and uploads their own, which gets its name."""
+    mine = client.post(BACKUPS).json()["filename"]
+    caller = Caller("token", "all", frozenset({Scope.ADMIN}))
+    approved = receiving.require_password(site, mine, caller, None, "")
+    assert approved is None
+    client.delete(f"{BACKUPS}/{mine}")
+    crafted = rename(named, tmp_path / "crafted.zip", mine.removesuffix(".zip"))
+    assert upload(client, crafted).json()["filename"] == mine
+    with pytest.raises(ConflictError) as refused:
+        restoring.stage_restore(site, mine, "me", approved=approved)
+    assert refused.value.code == "backup_changed"
+    first = receiving.find_origin(site, mine)
+    client.delete(f"{BACKUPS}/{mine}")
+    other = pack(tmp_path / "other.zip", read_parts(crafted) | {"files/more.txt": b"more"})
+    assert upload(client, other).json()["filename"] == mine
+    with pytest.raises(ConflictError, match="not the backup any more"):
+        restoring.stage_restore(site, mine, "me", approved=first)
+    assert restoring.restore_status(site).state == "none"
+    second = receiving.find_origin(site, mine)
+    assert restoring.stage_restore(site, mine, "me", approved=second).backup_filename == mine
+
+
+def test_an_archive_cannot_be_exchanged_while_it_is_staged(client: TestClient, site: Site) -> None:
+    mine = client.post(BACKUPS).json()["filename"]
+
+    def meanwhile(_progress: Progress) -> None:
+        with pytest.raises(BackupBusyError), origin.hold_records(data_paths(site), timeout_seconds=0):
+            pass
+
+    assert restoring.stage_restore(site, mine, "me", meanwhile).backup_filename == mine
+
+
+def test_a_restore_is_not_staged_while_an_upload_is_checked(client: TestClient, site: Site) -> None:
+    mine = client.post(BACKUPS).json()["filename"]
+    with origin.hold_records(data_paths(site)):
+        refused = client.post(f"{BACKUPS}/{mine}/restore")
+    assert (refused.status_code, refused.json()["code"]) == (409, "backup_busy")
+    assert "checking an archive" in refused.json()["detail"]
+
+
+class FailingDisk(IncomingFile):
+    """A disk that fails right after the archive has got its name, and keeps it."""
+
+    def keep(self, path: Path) -> None:
+        super().keep(path)
+        raise OSError(EIO, "Input/output error", str(path))
+
+
+def test_an_archive_that_stays_although_keeping_it_failed_still_needs_the_password(
+    client: TestClient, site: Site, named: Path
+) -> None:
+    with FailingDisk(site.settings.backups_dir) as incoming:
+        incoming.write(named.read_bytes())
+        with pytest.raises(BackupError, match="Input/output error"):
+            receiving.receive_archive(site, incoming, "test")
+    assert client.get(BACKUPS).json()["items"][0]["kind"] == "uploaded"
+    assert client.post(f"{BACKUPS}/{NAME}/restore").json()["code"] == "password_required"
+
+
+def test_only_admins_learn_whom_an_uploaded_backup_would_let_in(
+    client: TestClient, site: Site, named: Path
+) -> None:
+    upload(client, named)
+    with site.database.write() as session:
+        token, _row = create_token(session, "monitor", [Scope.BACKUPS_READ], None)
+    for_all = client.get(f"{BACKUPS}/{NAME}", headers={"Authorization": f"Bearer {token}"}).json()
+    assert (for_all["admins"], for_all["admin_tokens"]) == (None, None)
+    assert for_all | {"admins": [STRANGER], "admin_tokens": ["back \N{REPLACEMENT CHARACTER}[2Jdoor"]} == (
+        client.get(f"{BACKUPS}/{NAME}").json()
+    )
 
 
 def fastcms(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
