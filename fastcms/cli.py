@@ -1,10 +1,12 @@
 """The `fastcms` command. Each domain brings its own subcommands."""
 
 import socket
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 import uvicorn
+from uvicorn.importer import import_from_string
 
 import fastcms
 from fastcms.accounts.commands import admin_app, token_app
@@ -12,11 +14,13 @@ from fastcms.backups.restore_commands import backup_app
 from fastcms.config import LogLevel, Settings, load_settings
 from fastcms.content.commands import content_app
 from fastcms.doctor.commands import doctor
-from fastcms.errors import ConfigError
+from fastcms.errors import ConfigError, status_of
 from fastcms.logs import configure_logs
-from fastcms.site import Site, new_site
-from fastcms.startup import restore_without_server, use_site
+from fastcms.site import Site, new_site, refuse_wrong_user
+from fastcms.startup import hold_folder, restore_without_server, use_site
 from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
+
+_UVICORN_FAILED = 3  # its own exit code, for what is no error of ours
 
 app = typer.Typer(
     name="fastcms",
@@ -50,17 +54,17 @@ def root(
         context.with_resource(use_site(site, f"fastcms {context.invoked_subcommand}"))
         return site
 
-    def restore_now() -> None:
-        with restore_without_server(_site()):
-            pass
+    def hold(site: Site) -> None:
+        context.with_resource(hold_folder(site, f"fastcms {context.invoked_subcommand}"))
 
-    context.obj = CommandContext(_site, open_site, restore_now)
+    context.obj = CommandContext(_site, open_site, hold, restore_without_server)
 
 
 def _site() -> Site:
     settings = load_settings()
     # A command says in words what it has done; what a server would note of it is for --json no help.
     configure_logs(settings.model_copy(update={"log_level": LogLevel.WARNING}))
+    refuse_wrong_user(settings)
     return new_site(settings)
 
 
@@ -70,8 +74,25 @@ def serve() -> None:
     with errors_as_exit_codes():
         settings = load_settings()
         _require_free_port(settings)
-        messages.print(f"FastCMS {fastcms.__version__}: log in at http://localhost:{settings.port}/admin")
-        uvicorn.run("app.main:app", host=settings.host, port=settings.port, log_config=None)
+        # By its name: a command does not know the application, and only this one needs it.
+        application = import_from_string("app.main:app")
+        config = uvicorn.Config(application, host=settings.host, port=settings.port, log_config=None)
+        server = _Server(config)
+        with suppress(KeyboardInterrupt, SystemExit):  # uvicorn has logged why
+            server.run()
+        if not server.started:
+            error = getattr(application.state, "startup_error", None)
+            raise typer.Exit(status_of(error)[1] if error else _UVICORN_FAILED)
+
+
+class _Server(uvicorn.Server):
+    """Says where to log in, once that is possible."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            address = f"http://localhost:{self.config.port}/admin"
+            messages.print(f"FastCMS {fastcms.__version__}: log in at {address}")
 
 
 def _require_free_port(settings: Settings) -> None:

@@ -7,25 +7,27 @@ for as long as they may have app.db open. A restore needs the last two for itsel
 
 import hashlib
 import multiprocessing
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from threading import Thread
-
-from sqlalchemy.exc import DBAPIError
 
 from fastcms.accounts.service import has_admin, setup_code
 from fastcms.backups import restoring
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.schemas import RestoreState, describe_what
-from fastcms.errors import BackupBusyError, ConfigError, DataFolderInUseError
+from fastcms.errors import BackupBusyError, DataFolderInUseError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.service import empty_trash, remove_stale_uploads
 from fastcms.site import Site, make_folders, refuse_linked_database, refuse_wrong_user
 from fastcms.sqlite import WITHOUT_WAL_RESET_BUG, sqlite3
+from fastcms.start_errors import explained
 from fastcms.terminal import messages
 
 STARTING, SERVING, COMMANDS = ".starting", ".serving", ".commands"
+# Whoever waits longer is told for whom.
+_PATIENCE_SECONDS = 1
 
 
 @contextmanager
@@ -36,13 +38,13 @@ def serve_site(site: Site) -> Iterator[None]:
 
     Raises: DataFolderInUseError; ConfigError; SchemaTooNewError.
     """
-    with _data_folder(site, SERVING, _serving_purpose(), lambda: _recover_for_server(site)):
-        with _explained(site):
+    with _data_folder(site, SERVING, _serving_purpose(), _recover_for_server):
+        with explained(site.settings):
             _clean_up(site)
             _warn_of_old_sqlite()
             _announce_setup(site)
         # What a restore has thrown away may be large: nobody waits for it.
-        Thread(target=restoring.remove_discarded, args=(site,), daemon=True).start()
+        threading.Thread(target=restoring.remove_discarded, args=(site,), daemon=True).start()
         yield
 
 
@@ -56,60 +58,117 @@ def use_site(site: Site, purpose: str = "a fastcms command") -> Iterator[None]:
     Raises: ConfigError; SchemaTooNewError.
     """
     is_new = not site.settings.database_path.exists()
-    with _data_folder(site, COMMANDS, purpose, lambda: _recover_for_command(site)):
+    with _data_folder(site, COMMANDS, purpose, _recover_for_command):
         if is_new:
             messages.print(f"Made a new site in {site.settings.data_dir.absolute()}.", markup=False)
         yield
 
 
 @contextmanager
-def restore_without_server(site: Site) -> Iterator[RestoreReceipt | None]:
-    """Apply the staged restore as a server's start does, for a command, and hold the folder meanwhile.
+def hold_folder(site: Site, purpose: str) -> Iterator[None]:
+    """Keep starts and restores out for a command that does not open app.db, be it damaged or missing.
 
-    The caller must not hold it already (`use_site`): it is refused like everybody else.
-
-    Yields: the receipt; None when nothing was staged, or it could not begin and stays staged.
-    Raises: DataFolderInUseError, naming who uses the folder; ConfigError; SchemaTooNewError.
+    Raises: ConfigError.
     """
-    receipts: list[RestoreReceipt | None] = []
-    with _data_folder(site, COMMANDS, "restoring", lambda: receipts.append(_recover_alone(site))):
-        yield receipts[0]
+    with _data_folder(site, COMMANDS, purpose, lambda _site: None):
+        yield
+
+
+def restore_without_server(site: Site, prepare: Callable[[], object]) -> RestoreReceipt | None:
+    """Stage a restore by calling prepare, and apply it as a server's start does, all with nobody else there.
+
+    A restore that was interrupted before is finished first. When prepare raises, nothing is applied.
+
+    Returns: the receipt; None when the restore could not begin and stays staged.
+    Raises: DataFolderInUseError, naming who uses the folder; ConfigError; what prepare raises.
+    """
+    _check_folder(site)
+    with explained(site.settings), ExitStack() as held:
+        for name in (STARTING, SERVING, COMMANDS):
+            held.enter_context(_alone(site, name))
+        # On a new machine there is nothing to finish, and nothing that would deserve a safety copy.
+        if restoring.is_restore_pending(site) or site.settings.database_path.exists():
+            _recover(site, applies_staged=False)
+        prepare()
+        receipt = restoring.recover(site, applies_staged=True)
+        _open_database(site)
+        site.database.close()
+    restoring.remove_discarded(site)
+    return receipt
 
 
 @contextmanager
-def _data_folder(site: Site, lock_name: str, purpose: str, recover: Callable[[], None]) -> Iterator[None]:
-    settings = site.settings
-    refuse_wrong_user(settings)
-    refuse_linked_database(settings)
-    make_folders(settings.data_dir, settings.backups_dir)
+def _data_folder(site: Site, lock_name: str, purpose: str, open_up: Callable[[Site], None]) -> Iterator[None]:
+    _check_folder(site)
     with ExitStack() as held:
-        with _explained(site), _lock(site, STARTING).hold(purpose="starting"):
-            recover()
-            # Not before: between two renames of a swap, files/ is rightly absent.
-            make_folders(settings.files_dir)
-            site.database.migrate()
+        with explained(site.settings), _wait_for(_lock(site, STARTING), "starting"):
+            open_up(site)
             group = _server_id() if lock_name == SERVING else ""
             held.enter_context(_lock(site, lock_name).hold(is_shared=True, purpose=purpose, group=group))
             held.callback(site.database.close)
         yield
 
 
+def _check_folder(site: Site) -> None:
+    refuse_wrong_user(site.settings)
+    refuse_linked_database(site.settings)
+    make_folders(site.settings.data_dir, site.settings.backups_dir)
+
+
+def _open_database(site: Site) -> None:
+    # Not before recovery: between two renames of a swap, files/ is rightly absent.
+    make_folders(site.settings.files_dir)
+    site.database.migrate()
+
+
 @contextmanager
-def _explained(site: Site) -> Iterator[None]:
-    """Turn an error of the disk or of the database into one that says what to do."""
-    try:
+def _wait_for(lock: FileLock, purpose: str) -> Iterator[None]:
+    """Hold a lock; say for whom it waits. Until then Ctrl+C and SIGTERM end the process at once."""
+    with ExitStack() as held:
+        with _default_signals():
+            try:
+                held.enter_context(lock.hold(purpose=purpose, timeout_seconds=_PATIENCE_SECONDS))
+            except BackupBusyError:
+                messages.print(f"Waiting until {lock.describe_holders()} has finished.", markup=False)
+                held.enter_context(lock.hold(purpose=purpose))
         yield
-    except (OSError, DBAPIError) as error:
-        raise ConfigError(
-            f"The data folder {site.settings.data_dir.absolute()} cannot be used: "
-            f"{error.__cause__ or error}.",
-            hint="Look at the disk's free space and health; `fastcms doctor` says more.",
-            code="data_folder_unusable",
-        ) from error
+
+
+@contextmanager
+def _default_signals() -> Iterator[None]:
+    """Let signals end the process: a server's own handlers only take note, and would leave it waiting."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in handlers:
+            signal.signal(number, signal.SIG_DFL)
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _alone(site: Site, name: str) -> Iterator[None]:
+    """Hold a lock that nobody else may have. Raises: DataFolderInUseError."""
+    lock = _lock(site, name)
+    # Whoever starts needs a moment; whoever serves or works, longer than one waits.
+    timeout_seconds = _PATIENCE_SECONDS if name == STARTING else 0
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock.hold(purpose="restoring", timeout_seconds=timeout_seconds))
+        except BackupBusyError as error:
+            raise DataFolderInUseError(
+                f"{site.settings.data_dir.absolute()} is in use by {lock.describe_holders()}.",
+                hint="Stop the server first; let other commands finish.",
+            ) from error
+        yield
 
 
 def _recover_for_server(site: Site) -> None:
-    """Make app.db safe to open, unless another worker of this server has done so and has it open."""
+    """Open app.db after making that safe, unless another worker of this server has done so."""
     with ExitStack() as held:
         try:
             held.enter_context(_lock(site, SERVING).hold(purpose="starting", timeout_seconds=0))
@@ -119,48 +178,30 @@ def _recover_for_server(site: Site) -> None:
                 get_logger().warning(
                     "A restore is pending: stop the whole server, then start it, to complete it."
                 )
-            return
-        commands = _lock(site, COMMANDS)
-        try:
-            held.enter_context(commands.hold(purpose="starting", timeout_seconds=1))
-        except BackupBusyError:
-            # A server waits: it was started to restore, and must not start without.
-            get_logger().warning(f"Waiting until {commands.describe_holders()} has finished.")
-            held.enter_context(commands.hold(purpose="starting"))
-        _recover(site, applies_staged=True)
+        else:
+            # A server waits for commands: it was started to restore, and must not start without.
+            held.enter_context(_wait_for(_lock(site, COMMANDS), "starting"))
+            _recover(site, applies_staged=True)
+    _open_database(site)
 
 
 def _recover_for_command(site: Site) -> None:
-    """Make app.db safe to open, unless somebody has it open already."""
+    """Open app.db after making that safe, unless somebody has it open already."""
     with ExitStack() as held:
         try:
             for name in (SERVING, COMMANDS):
                 held.enter_context(_lock(site, name).hold(purpose="starting", timeout_seconds=0))
         except BackupBusyError:
-            return
-        _recover(site, applies_staged=False)
+            pass
+        else:
+            _recover(site, applies_staged=False)
+    _open_database(site)
 
 
-def _recover_alone(site: Site) -> RestoreReceipt | None:
-    """Make app.db safe to open and apply the staged restore. Raises: DataFolderInUseError."""
-    with ExitStack() as held:
-        for name in (SERVING, COMMANDS):
-            lock = _lock(site, name)
-            try:
-                held.enter_context(lock.hold(purpose="restoring", timeout_seconds=0))
-            except BackupBusyError as error:
-                raise DataFolderInUseError(
-                    f"{site.settings.data_dir.absolute()} is in use by {lock.describe_holders()}.",
-                    hint="Stop the server first; let other commands finish.",
-                ) from error
-        return _recover(site, applies_staged=True)
-
-
-def _recover(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
+def _recover(site: Site, *, applies_staged: bool) -> None:
     receipt = restoring.recover(site, applies_staged=applies_staged)
     if receipt is not None:
         _announce_restore(receipt)
-    return receipt
 
 
 def _refuse_other_server(site: Site) -> None:

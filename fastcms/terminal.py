@@ -1,6 +1,7 @@
 """What every command has in common: how it gets its site, and how it prints results and errors."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +26,14 @@ class CommandContext:
 
     peek_site: Callable[[], Site]
     open_site: Callable[[], Site]
-    restore_now: Callable[[], None]
+    hold_folder: Callable[[Site], None]
+    restore_now: Callable[
+        [Site, Callable[[], object]], Any
+    ]  # gives a receipt, which this layer does not know
 
 
 def peek_site(context: typer.Context) -> Site:
-    """The site as its settings have it, nothing opened: what to ask questions by, for as long as it takes."""
+    """The site as its settings have it. Nothing is opened: app.db may be damaged, and the disk full."""
     command_context: CommandContext = context.obj
     return command_context.peek_site()
 
@@ -40,13 +44,35 @@ def open_site(context: typer.Context) -> Site:
     return command_context.open_site()
 
 
-def restore_now(context: typer.Context) -> None:
-    """Complete the staged restore, if there is one, as a server's start would.
+def hold_folder(context: typer.Context, site: Site) -> None:
+    """Let no server start until the command has ended; app.db is not opened."""
+    command_context: CommandContext = context.obj
+    command_context.hold_folder(site)
 
-    Raises: DataFolderInUseError while a server or another command uses the data folder.
+
+def restore_now(context: typer.Context, site: Site, prepare: Callable[[], object]) -> Any:
+    """Stage a restore by calling prepare, and complete it as a server's start would; return its receipt.
+
+    Raises: DataFolderInUseError while a server or another command uses the data folder; what prepare raises.
     """
     command_context: CommandContext = context.obj
-    command_context.restore_now()
+    return command_context.restore_now(site, prepare)
+
+
+def confirm(question: str, *, yes: bool, as_json: bool) -> None:
+    """Ask before something is destroyed, on standard error.
+
+    Raises: InvalidInputError when a program runs the command: nobody would answer.
+    """
+    if yes:
+        return
+    if as_json and not sys.stdin.isatty():
+        raise InvalidInputError(
+            f"This asks for confirmation, and there is no terminal: {question}",
+            hint="Add --yes to answer for it.",
+            code="confirmation_required",
+        )
+    typer.confirm(question, abort=True, err=True)
 
 
 def print_json(value: Any) -> None:

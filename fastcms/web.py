@@ -291,6 +291,7 @@ class StartupErrorMiddleware:
             error = sys.exception()
             if message["type"] == "lifespan.startup.failed" and isinstance(error, FastCMSError):
                 message["message"] = f"FastCMS cannot start: {error.message} {error.hint}"
+                scope["app"].state.startup_error = error  # for the exit code of `fastcms serve`
             await send(message)
 
         await self.app(scope, receive, send_in_words if scope["type"] == "lifespan" else send)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from humanize import naturalsize
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
@@ -19,15 +20,19 @@ from rich.table import Table
 from fastcms.backups import receiving, restoring, service
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.schemas import (
+    Backup,
     RestoreState,
     RestoreStatus,
     describe_created,
     describe_list,
     describe_what,
 )
+from fastcms.errors import FastCMSError
+from fastcms.site import Site, make_folders
 from fastcms.terminal import (
     JsonOption,
     YesOption,
+    confirm,
     errors_as_exit_codes,
     messages,
     open_site,
@@ -37,6 +42,8 @@ from fastcms.terminal import (
 )
 
 backup_app = typer.Typer(no_args_is_help=True, help="Create, list, restore and delete backups.")
+
+_SHOWN_PROBLEMS = 5
 
 Filename = Annotated[str, typer.Argument(help="A backup's name, such as backup_20250115_100000.zip.")]
 
@@ -53,7 +60,7 @@ def create_backup(context: typer.Context, as_json: JsonOption = False) -> None:
             return
         output.print(f"Created {backup.path} ({backup.size_mb} MB).")
         for problem in backup.problems:
-            messages.print(f"[yellow]Warning:[/] {problem.replace('[', chr(92) + '[')}")
+            messages.print(f"[yellow]Warning:[/] {escape(problem)}")
 
 
 @backup_app.command("import")
@@ -64,8 +71,10 @@ def import_backup(
 ) -> None:
     """Check an archive from another machine, and copy it to the backups of this site."""
     with errors_as_exit_codes(as_json=as_json):
+        site = peek_site(context)
+        make_folders(site.settings.data_dir, site.settings.backups_dir)
         with progress_bar() as on_progress:
-            backup = receiving.import_archive(open_site(context), file, who(), on_progress)
+            backup = receiving.import_archive(site, file, who(), on_progress)
         if as_json:
             print_json(backup.model_dump(mode="json"))
             return
@@ -79,7 +88,7 @@ def import_backup(
 def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
     """List all backups, newest first."""
     with errors_as_exit_codes(as_json=as_json):
-        backups = service.list_backups(open_site(context))
+        backups = service.list_backups(site_of(context))
         if as_json:
             print_json(describe_list(backups).model_dump())
             return
@@ -98,21 +107,45 @@ def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
 def show_status(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show the newest backup, and the pending or latest restore."""
     with errors_as_exit_codes(as_json=as_json):
-        site = open_site(context)
+        site = site_of(context)
         backups, restore = service.list_backups(site), restoring.restore_status(site)
         newest = service.find_newest(backups)
+        problems = _problems_of(site, newest)
         if as_json:
             print_json(
                 {
                     "total": len(backups),
                     "newest": newest.filename if newest else None,
+                    "newest_problems": problems,
                     "restore": restore.model_dump(mode="json"),
                 }
             )
             return
         output.print(f"Newest backup: {newest.filename if newest else 'none yet'} ({len(backups)} in all)")
+        show_problems(problems)
         for sentence in _describe_restore(restore):
             output.print(sentence, markup=False)
+
+
+def _problems_of(site: Site, backup: Backup | None) -> list[str]:
+    """What was wrong when a backup was made, or is wrong with it now."""
+    if backup is None:
+        return []
+    try:
+        return service.describe_backup(site, backup.filename).problems
+    except FastCMSError as error:
+        return [error.message]
+
+
+def show_problems(problems: list[str]) -> None:
+    """Say on standard error what a backup does not hold, or holds damaged."""
+    if not problems:
+        return
+    messages.print(f"[yellow]Warning:[/] this backup has {len(problems)} problem(s):")
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        messages.print(f"  {problem}", markup=False)
+    if len(problems) > _SHOWN_PROBLEMS:
+        messages.print(f"  and {len(problems) - _SHOWN_PROBLEMS} more")
 
 
 def _describe_restore(restore: RestoreStatus) -> Iterator[str]:
@@ -120,13 +153,17 @@ def _describe_restore(restore: RestoreStatus) -> Iterator[str]:
     finished = f"{restore.finished:%Y-%m-%d %H:%M:%S} UTC" if restore.finished else ""
     yield {
         RestoreState.NONE: "No restore so far.",
-        RestoreState.PENDING: f"The {what} is staged: restart the server.",
+        RestoreState.PENDING: f"The {what} is staged: restart the server, or `fastcms backup cancel`.",
         RestoreState.RESTORED: f"Latest restore: {what.removeprefix('restore of ')}, at {finished}.",
         RestoreState.ROLLED_BACK: f"The {what} failed and was rolled back: {restore.reason}",
     }[restore.state]
-    if restore.safety_copy is not None:
+    # While one is staged, an undo would be refused.
+    if restore.safety_copy is not None and restore.state is not RestoreState.PENDING:
         size = naturalsize(restore.safety_copy.size_bytes)
-        yield f"The state before it is kept ({size}): `fastcms backup undo` goes back, `discard` deletes it."
+        yield (
+            f"The state before the latest restore is kept ({size}): "
+            "`fastcms backup undo` goes back, `discard` deletes it."
+        )
 
 
 @backup_app.command("delete")
@@ -135,16 +172,26 @@ def delete_backup(
 ) -> None:
     """Delete a backup for good."""
     with errors_as_exit_codes(as_json=as_json):
-        service.find_backup(peek_site(context), filename)
-        if not yes:
-            is_only_one = len(service.list_backups(peek_site(context))) == 1
-            warning = "This is the only backup of the site. " if is_only_one else ""
-            typer.confirm(f"{warning}Delete {filename} for good?", abort=True, err=True)
-        service.delete_backup(open_site(context), filename)
+        site = site_of(context)
+        service.find_backup(site, filename)
+        is_only_one = len(service.list_backups(site)) == 1
+        warning = "This is the only backup of the site. " if is_only_one else ""
+        confirm(f"{warning}Delete {filename} for good?", yes=yes, as_json=as_json)
+        service.delete_backup(site, filename)
         if as_json:
             print_json({"status": "deleted", "filename": filename})
         else:
             output.print(f"Deleted {filename}.")
+
+
+def site_of(context: typer.Context) -> Site:
+    """The site, for what needs no database: it may be damaged, and its disk full.
+
+    Raises: ConfigError in a folder that has none.
+    """
+    site = peek_site(context)
+    service.require_site(site)
+    return site
 
 
 def who() -> str:

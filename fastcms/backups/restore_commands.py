@@ -1,22 +1,24 @@
 """`fastcms backup restore` and its relatives."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 from humanize import naturalsize
 
 from fastcms.backups import receiving, restoring, service
-from fastcms.backups.commands import Filename, backup_app, progress_bar, who
-from fastcms.backups.schemas import RestoreState, describe_restores, describe_what
-from fastcms.errors import RolledBackError
+from fastcms.backups.commands import Filename, backup_app, progress_bar, show_problems, site_of, who
+from fastcms.backups.engine.pending import PendingRestore, RestoreReceipt
+from fastcms.backups.schemas import RestoreState, SafetyCopyInfo, describe_restores, describe_what
+from fastcms.errors import NoSafetyCopyError, RestoreError, RolledBackError
 from fastcms.site import Site
 from fastcms.terminal import (
     JsonOption,
     YesOption,
+    confirm,
     errors_as_exit_codes,
-    open_site,
+    hold_folder,
     output,
-    peek_site,
     print_json,
     restore_now,
 )
@@ -38,16 +40,24 @@ def stage_restore(
 ) -> None:
     """Check a backup and prepare it; the next start of the server puts it in place."""
     with errors_as_exit_codes(as_json=as_json):
-        backup = service.find_backup(peek_site(context), filename)
-        created = f"{backup.created:%Y-%m-%d %H:%M:%S} UTC"
-        origin = receiving.find_origin(peek_site(context), filename)
+        site = site_of(context)
+        backup = service.find_backup(site, filename)
+        restoring.require_nothing_staged(site)
+        problems = service.describe_backup(site, filename).problems
+        show_problems(problems)
+        origin = receiving.find_origin(site, filename)
         if origin is not None:
             typer.echo(receiving.describe_origin(filename, origin), err=True)
-        _confirm(f"Replace the database and all files with those of {created}{_when(now=now)}?", yes=yes)
-        site = _site_for(context, now=now)
-        with progress_bar() as on_progress:
-            pending = restoring.stage_restore(site, filename, who(), on_progress, approved=origin)
-        _complete(context, site, f"restore of {pending.backup_filename}", now=now, as_json=as_json)
+        question = f"Replace the database and all files with those of {backup.created:%Y-%m-%d %H:%M:%S} UTC"
+        confirm(f"{question}{_when(now=now)}?", yes=yes, as_json=as_json)
+
+        def stage() -> PendingRestore:
+            with progress_bar() as on_progress:
+                return restoring.stage_restore(site, filename, who(), on_progress, approved=origin)
+
+        answer = _carry_out(context, site, stage, now=now, as_json=as_json)
+        if as_json:
+            print_json(answer | {"problems": problems})
 
 
 @backup_app.command("undo")
@@ -56,19 +66,28 @@ def stage_undo(
 ) -> None:
     """Prepare the way back to the state before the latest restore; the next start of the server takes it."""
     with errors_as_exit_codes(as_json=as_json):
-        _confirm(f"Go back to the state before the latest restore{_when(now=now)}?", yes=yes)
-        site = _site_for(context, now=now)
-        pending = restoring.stage_undo(site, who())
-        what = describe_what(pending.kind, pending.backup_filename)
-        _complete(context, site, what, now=now, as_json=as_json)
+        site = site_of(context)
+        restoring.require_nothing_staged(site)
+        _require_safety_copy(site)
+        question = f"Go back to the state before the latest restore{_when(now=now)}?"
+        confirm(question, yes=yes, as_json=as_json)
+        answer = _carry_out(
+            context, site, lambda: restoring.stage_undo(site, who()), now=now, as_json=as_json
+        )
+        if as_json:
+            print_json(answer)
 
 
 @backup_app.command("discard")
 def discard_safety_copy(context: typer.Context, yes: YesOption = False, as_json: JsonOption = False) -> None:
     """Delete the state before the latest restore, for its space; it cannot be undone any more."""
     with errors_as_exit_codes(as_json=as_json):
-        _confirm("Delete the state before the latest restore for good?", yes=yes)
-        safety_copy = restoring.discard_safety_copy(open_site(context))
+        site = site_of(context)
+        size = naturalsize(_require_safety_copy(site).size_bytes)
+        question = f"Delete the state before the latest restore ({size}) for good?"
+        confirm(question, yes=yes, as_json=as_json)
+        hold_folder(context, site)
+        safety_copy = restoring.discard_safety_copy(site)
         if as_json:
             print_json({"status": "discarded", "size_bytes": safety_copy.size_bytes})
         else:
@@ -79,7 +98,9 @@ def discard_safety_copy(context: typer.Context, yes: YesOption = False, as_json:
 def cancel_restore(context: typer.Context, as_json: JsonOption = False) -> None:
     """Cancel the pending restore; the site stays as it is."""
     with errors_as_exit_codes(as_json=as_json):
-        pending = restoring.cancel_restore(open_site(context))
+        site = site_of(context)
+        hold_folder(context, site)
+        pending = restoring.cancel_restore(site)
         if as_json:
             print_json({"status": "cancelled", "backup_filename": pending.backup_filename})
         else:
@@ -90,7 +111,7 @@ def cancel_restore(context: typer.Context, as_json: JsonOption = False) -> None:
 def list_restores(context: typer.Context, as_json: JsonOption = False) -> None:
     """List what every restore so far has done, newest first."""
     with errors_as_exit_codes(as_json=as_json):
-        receipts = restoring.list_restores(peek_site(context))
+        receipts = restoring.list_restores(site_of(context))
         if as_json:
             print_json(describe_restores(receipts).model_dump(mode="json"))
             return
@@ -103,44 +124,54 @@ def list_restores(context: typer.Context, as_json: JsonOption = False) -> None:
             output.print(f"{line}. {receipt.reason}".rstrip(), markup=False)
 
 
-def _confirm(question: str, *, yes: bool) -> None:
-    if not yes:
-        typer.confirm(question, abort=True, err=True)
-
-
 def _when(*, now: bool) -> str:
     return ", now" if now else " when the server next starts"
 
 
-def _site_for(context: typer.Context, *, now: bool) -> Site:
-    """With --now nobody may use the folder: that is found out before the work, not after it."""
-    if not now:
-        return open_site(context)
-    site = peek_site(context)
-    restoring.require_nothing_staged(site)  # it would be completed instead
-    restore_now(context)
-    return site
-
-
-def _complete(context: typer.Context, site: Site, what: str, *, now: bool, as_json: bool) -> None:
-    if not now:
-        if as_json:
-            status = restoring.restore_status(site)
-            print_json({"status": "pending_restart", "backup_filename": status.backup_filename})
-        else:
-            output.print(
-                f"The {what} is checked and staged. Restart the server to complete it, "
-                "or cancel it with `fastcms backup cancel`."
-            )
-        return
-    restore_now(context)
-    restoring.remove_discarded(site)
-    status = restoring.restore_status(site)
-    if status.state is not RestoreState.RESTORED:
-        raise RolledBackError(
-            f"The {what} failed: {status.reason}", hint="The site is as it was. Try another backup."
+def _require_safety_copy(site: Site) -> SafetyCopyInfo:
+    """Before anybody is asked about it. Raises: NoSafetyCopyError."""
+    safety_copy = restoring.restore_status(site).safety_copy
+    if safety_copy is None:
+        raise NoSafetyCopyError(
+            "There is no state before a restore: nothing was restored, or it was discarded.",
+            hint="Restore a backup from the time you want to go back to.",
         )
-    if as_json:
-        print_json({"status": "restored", "backup_filename": status.backup_filename})
-    else:
+    return safety_copy
+
+
+def _carry_out(
+    context: typer.Context, site: Site, stage: Callable[[], PendingRestore], *, now: bool, as_json: bool
+) -> dict[str, object]:
+    """Stage a restore, and with --now complete it; say so, and return what --json says."""
+    if now:
+        return _complete(context, site, stage, as_json=as_json)
+    hold_folder(context, site)
+    pending = stage()
+    if not as_json:
+        output.print(
+            f"The {describe_what(pending.kind, pending.backup_filename)} is checked and staged. "
+            "Restart the server to complete it, or cancel it with `fastcms backup cancel`."
+        )
+    return {"status": "pending_restart", "backup_filename": pending.backup_filename}
+
+
+def _complete(
+    context: typer.Context, site: Site, stage: Callable[[], PendingRestore], *, as_json: bool
+) -> dict[str, object]:
+    staged: list[PendingRestore] = []
+    receipt: RestoreReceipt | None = restore_now(context, site, lambda: staged.append(stage()))
+    what = describe_what(staged[0].kind, staged[0].backup_filename)
+    if receipt is None:
+        raise RestoreError(
+            f"The {what} could not begin and stays staged.",
+            hint="Look at the disk's free space and health. The next start of the server tries again; "
+            "cancel it with `fastcms backup cancel`.",
+            code="restore_not_begun",
+        )
+    if receipt.outcome != RestoreState.RESTORED:
+        raise RolledBackError(
+            f"The {what} failed: {receipt.reason}", hint="The site is as it was. Try another backup."
+        )
+    if not as_json:
         output.print(f"The {what} is complete. Start the server; everybody logs in again.")
+    return {"status": "restored", "backup_filename": receipt.backup_filename}

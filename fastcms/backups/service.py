@@ -68,6 +68,15 @@ def require_database(site: Site) -> None:
         )
 
 
+def require_site(site: Site) -> None:
+    """Refuse a folder without a site. One that has only backups is a site that can be restored.
+
+    Raises: ConfigError.
+    """
+    if not list_backups(site):
+        require_database(site)
+
+
 def list_backups(site: Site) -> list[Backup]:
     """Every complete backup, newest first. Archives are not opened."""
     paths = data_paths(site)

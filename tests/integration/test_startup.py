@@ -1,11 +1,13 @@
 """What happens between the start of a process and its first connection to app.db."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +19,20 @@ from fastcms.backups.engine.pending import Phase, advance, fingerprint_of, read_
 from fastcms.backups.folder import data_paths
 from fastcms.backups.schemas import RestoreState
 from fastcms.config import Settings
-from fastcms.errors import ConfigError, DataFolderInUseError, SchemaTooNewError
+from fastcms.errors import (
+    BackupError,
+    ConfigError,
+    DataFolderInUseError,
+    NotEnoughSpaceError,
+    SchemaTooNewError,
+)
 from fastcms.main import create_app
 from fastcms.media import service as media
 from fastcms.site import Site, new_site
 from fastcms.sqlite import sqlite3
-from fastcms.startup import restore_without_server, serve_site, use_site
+from fastcms.startup import hold_folder, restore_without_server, serve_site, use_site
 from tests.conftest import AS_ROOT
-from tests.e2e.conftest import clean_environment
+from tests.e2e.conftest import clean_environment, free_port
 
 
 @pytest.fixture
@@ -120,16 +128,64 @@ def test_nonsense_in_a_lock_file_means_nothing(stopped: Site, name: str, content
         pass
 
 
-def test_a_command_applies_a_restore_when_it_is_alone(stopped: Site) -> None:
+def interrupt_swap(site: Site) -> None:
+    """Leave a swap as a process that was killed in it."""
+    paths = data_paths(site)
+    pending = read_marker(paths)
+    assert pending is not None
+    advance(paths, pending, Phase.MOVING_OUT)
+    paths.files_dir.rename(pending.replaced(paths).files)
+
+
+def newest(site: Site) -> str:
+    return service.list_backups(site)[0].filename
+
+
+def test_a_command_stages_and_applies_a_restore_when_it_is_alone(stopped: Site) -> None:
+    seen = []
+
+    def prepare() -> None:
+        with pytest.raises(DataFolderInUseError, match="restoring"):
+            restore_without_server(new_site(stopped.settings), lambda: pytest.fail("two restores at once"))
+        restoring.stage_restore(stopped, newest(stopped), "me")
+        seen.append(state(stopped))
+
+    receipt = restore_without_server(stopped, prepare)
+    assert receipt is not None
+    assert receipt.outcome == "restored"
+    assert (seen, state(stopped)) == ([RestoreState.PENDING], RestoreState.RESTORED)
+
+
+def test_a_restore_that_cannot_be_staged_leaves_the_folder_free_and_the_site_as_it_was(stopped: Site) -> None:
+    def prepare() -> None:
+        raise BackupError("no")
+
+    with pytest.raises(BackupError, match="no"):
+        restore_without_server(stopped, prepare)
+    with serve_site(stopped):
+        assert state(stopped) is RestoreState.NONE
+
+
+def test_a_command_finishes_an_interrupted_restore_before_it_applies_another(stopped: Site) -> None:
     stage(stopped)
-    with restore_without_server(stopped) as receipt:
-        assert receipt is not None
-        assert receipt.outcome == "restored"
-        assert state(stopped) is RestoreState.RESTORED
-        with pytest.raises(DataFolderInUseError), restore_without_server(stopped):
-            pytest.fail("it holds the folder meanwhile")
-    with restore_without_server(stopped) as receipt:
-        assert receipt is None
+    interrupt_swap(stopped)
+    receipt = restore_without_server(
+        stopped, lambda: restoring.stage_restore(stopped, newest(stopped), "me again")
+    )
+    assert receipt is not None
+    assert receipt.requested_by == "me again"
+    assert [(r.requested_by, r.outcome) for r in restoring.list_restores(stopped)] == [
+        ("me again", "restored"),
+        ("me", "restored"),
+    ]
+
+
+def test_a_restore_on_a_new_machine_leaves_no_safety_copy_of_nothing(stopped: Site) -> None:
+    stopped.settings.database_path.unlink()
+    receipt = restore_without_server(stopped, lambda: restoring.stage_restore(stopped, newest(stopped), "me"))
+    assert receipt is not None
+    assert receipt.outcome == "restored"
+    assert restoring.restore_status(stopped).safety_copy is None
 
 
 @pytest.mark.parametrize(
@@ -139,37 +195,94 @@ def test_a_command_applies_no_restore_beside_a_server_or_another_command(
     stopped: Site, way_in: str, purpose: str
 ) -> None:
     with other_process(stopped, way_in) as pid:
-        stage(stopped)
         refusal = rf"is in use by process {pid} \({purpose}\)"
-        with pytest.raises(DataFolderInUseError, match=refusal), restore_without_server(stopped):
-            pytest.fail("it restored under somebody")
-        assert state(stopped) is RestoreState.PENDING
+        with pytest.raises(DataFolderInUseError, match=refusal):
+            restore_without_server(stopped, lambda: pytest.fail("it restored under somebody"))
+
+
+def hold(site: Site) -> AbstractContextManager[None]:
+    return hold_folder(site, "staging")
+
+
+def test_whoever_holds_the_folder_without_opening_the_database_keeps_servers_out(stopped: Site) -> None:
+    stopped.settings.database_path.write_text("no database at all " * 1000)
+    with hold_folder(stopped, "staging"):
+        assert ".commands" in {path.name for path in stopped.settings.data_dir.iterdir()}
+        with pytest.raises(DataFolderInUseError, match=r"\(staging\)"):
+            restore_without_server(stopped, lambda: pytest.fail("it restored under somebody"))
+
+
+def test_a_damaged_database_stops_a_start_and_a_restore_puts_it_right(stopped: Site) -> None:
+    stopped.settings.database_path.write_text("no database at all " * 1000)
+    with (
+        pytest.raises(ConfigError, match=r"app\.db is damaged: file is not a database") as caught,
+        serve_site(stopped),
+    ):
+        pytest.fail("it was served")
+    assert caught.value.code == "database_damaged_at_start"
+    assert "fastcms backup restore NAME --now" in caught.value.hint
+    receipt = restore_without_server(stopped, lambda: restoring.stage_restore(stopped, newest(stopped), "me"))
+    assert receipt is not None
+    assert receipt.outcome == "restored"
+    with serve_site(stopped):
+        pass
+
+
+def test_a_full_disk_stops_a_start_with_the_free_bytes(small_disk: Path) -> None:
+    site = new_site(Settings(_env_file=None, data_dir=small_disk))
+    with serve_site(site):
+        pass
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    with (
+        pytest.raises(NotEnoughSpaceError, match=r"The disk is full: [\d,]+ bytes are free in") as caught,
+        serve_site(site),
+    ):
+        pytest.fail("it was served")
+    assert "fastcms backup delete" in caught.value.hint
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_waits_for_a_command_says_so_and_can_be_ended(
+    stopped: Site, number: signal.Signals
+) -> None:
+    with (
+        use_site(stopped, "a long import"),
+        subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(free_port())],
+            env=clean_environment() | {"FASTCMS_DATA_DIR": str(stopped.settings.data_dir)},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as server,
+    ):
+        assert server.stderr is not None
+        said = next(line for line in server.stderr if "Waiting until" in line)
+        server.send_signal(number)
+        assert said == f"Waiting until process {os.getpid()} (a long import) has finished.\n"
+        assert server.wait() == -number
 
 
 def test_a_link_as_database_is_refused(stopped: Site) -> None:
     path = stopped.settings.database_path
     path.rename(path.with_name("elsewhere.db"))
     path.symlink_to("elsewhere.db")
-    for way_in in (serve_site, use_site, restore_without_server):
+    for way_in in (serve_site, use_site, hold):
         with (
             pytest.raises(ConfigError, match=r"is a symbolic link to elsewhere\.db") as caught,
             way_in(stopped),
         ):
             pytest.fail("it was opened")
         assert caught.value.code == "database_is_link"
+    with pytest.raises(ConfigError, match="symbolic link"):
+        restore_without_server(stopped, lambda: pytest.fail("it was staged"))
     assert not path.with_name("elsewhere.db-wal").exists()
 
 
 def test_a_command_finishes_a_swap_that_was_interrupted(stopped: Site) -> None:
     stage(stopped)
-    paths = data_paths(stopped)
-    pending = read_marker(paths)
-    assert pending is not None
-    advance(paths, pending, Phase.MOVING_OUT)
-    paths.files_dir.rename(pending.replaced(paths).files)  # and there it died
+    interrupt_swap(stopped)
     with use_site(stopped):
         assert state(stopped) is RestoreState.RESTORED
-    assert paths.files_dir.is_dir()
+    assert stopped.settings.files_dir.is_dir()
 
 
 def test_a_marker_that_is_not_ours_is_moved_aside_and_the_site_is_served(stopped: Site) -> None:
@@ -177,7 +290,8 @@ def test_a_marker_that_is_not_ours_is_moved_aside_and_the_site_is_served(stopped
     marker.write_text("restore, please")
     with serve_site(stopped):
         assert state(stopped) is RestoreState.NONE
-    assert marker.with_name(".restore_pending.unreadable").read_text() == "restore, please"
+    [kept] = marker.parent.glob(".restore_pending.unreadable*")
+    assert kept.read_text() == "restore, please"
 
 
 def change_staged_database(site: Site, change: Callable[[sqlite3.Connection], object]) -> None:
