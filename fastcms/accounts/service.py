@@ -3,12 +3,13 @@
 import hashlib
 import hmac
 import secrets
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NoReturn
 
 import sqlalchemy as sa
 from pydantic import ValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from fastcms.accounts.models import Account, ApiToken, LoginSession
@@ -176,7 +177,10 @@ def authenticate(database: Database, token: str) -> Caller:
 def _note_use(
     database: Database, table: type[LoginSession | ApiToken], token_hash: str, now: datetime
 ) -> None:
-    """Record a token's use, unless somebody else is writing: reading must not wait for the write lock."""
+    """Record a token's use, if that can be done now.
+
+    Reading must not wait for somebody else's write, nor fail on a full disk.
+    """
     with database.read() as session:
         connection = session.connection()
         timeout = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
@@ -185,11 +189,12 @@ def _note_use(
             noted = connection.execute(
                 sa.update(table).where(table.token_hash == token_hash).values(last_used=now)
             )
-        except OperationalError:
+        except DBAPIError:
             return
         finally:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout}")
-        session.commit()
+        with suppress(DBAPIError):
+            session.commit()
     if noted.rowcount == 0:  # revoked since it was read
         _refuse_token()
 

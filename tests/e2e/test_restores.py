@@ -175,6 +175,29 @@ def test_on_a_disk_that_is_full_everything_is_refused_with_numbers_and_nothing_i
     assert state(reader) == ["first"]
 
 
+def test_on_a_disk_without_a_free_byte_one_is_told_why_and_may_still_delete_a_backup(
+    disk_of_60_mb: Path, new_reader: NewReader
+) -> None:
+    """Noting when the token was used must not stand in the way: it has not been, so far."""
+    reader = new_reader(disk_of_60_mb)
+    write(reader, "first", 5 * MEGABYTE)
+    filename = reader.post("/backups")["filename"]
+    fresh = [reader.type(f"fastcms token create fresh-{number}").strip() for number in range(4)]
+    fill(disk_of_60_mb, leave_bytes=0)
+    headers = [{"Authorization": f"Bearer {token}"} for token in fresh]
+    backups = f"{reader.server.url}/api/v1/backups"
+    made = requests.post(backups, headers=headers[0])
+    assert (made.status_code, made.json()["code"]) == (507, "not_enough_space")
+    assert "MB are free" in made.json()["detail"]
+    assert requests.get(f"{backups}/{filename}", headers=headers[1]).json()["filename"] == filename
+    titles = requests.get(f"{reader.server.url}/api/v1/collections/posts/records", headers=headers[2])
+    assert titles.json()["items"][0]["data"] == {"title": "first"}
+    deleted = requests.delete(f"{backups}/{filename}", headers=headers[3])
+    assert (deleted.status_code, deleted.json()["status"]) == (200, "deleted")
+    reader.post("/collections/posts/records", json={"data": {"title": "second"}})
+    assert reader.titles() == ["first", "second"]
+
+
 TAKE_ALL_SPACE = """
 import os, pathlib, shutil, sys
 folder = pathlib.Path("data/backups")
