@@ -99,6 +99,26 @@ def bytes_behind_the_archive(graft: Graft) -> bytes:
     return graft.build(suffix=b"suffix")
 
 
+@attack("archive_suffix")
+def one_byte_behind_the_archive(graft: Graft) -> bytes:
+    return graft.build(suffix=b"\n")
+
+
+@attack("archive_suffix")
+def three_bytes_behind_the_archive(graft: Graft) -> bytes:
+    return graft.build(suffix=b"\0\0\0")
+
+
+@attack("archive_suffix")
+def more_behind_the_archive_than_a_comment_can_be(graft: Graft) -> bytes:
+    return graft.build(suffix=b"suffix. " * 25_000)
+
+
+@attack("archive_suffix")
+def what_looks_like_another_end_behind_the_archive(graft: Graft) -> bytes:
+    return graft.build(suffix=b"PK\x05\x06" + bytes(300))
+
+
 @attack("archive_several_ends")
 def archive_behind_the_archive(graft: Graft) -> bytes:
     other = Graft({"files/other": b"other"}).build()

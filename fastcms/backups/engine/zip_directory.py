@@ -21,6 +21,8 @@ _LOCATOR = struct.Struct("<4sLQL")
 _RECORD = struct.Struct("<4sQHHLLQQQQ")
 _RECORD_REST_BYTES = _RECORD.size - 12
 _LONGEST_COMMENT_BYTES = 0xFFFF
+# As far from its end a file is searched for an archive's end, to explain why it is not at the very end.
+_LONGEST_SUFFIX_BYTES = 1024**2
 # In these fields, "see the ZIP64 record".
 SENTINEL_16, SENTINEL_32 = 0xFFFF, 0xFFFFFFFF
 _LEAST_ENTRY_BYTES = 46 + 30 + 2  # its two headers, and a name of one byte in both
@@ -87,7 +89,7 @@ def _refuse_other_ends(descriptor: int, tail: bytes, file_bytes: int) -> None:
     """Refuse an archive unless its last 22 bytes are its end, and no other place could be taken for it."""
     own = len(tail) - _END.size
     if own < 0 or not tail.startswith(_END_SIGNATURE, own):
-        _explain_missing_end(descriptor, tail, file_bytes)
+        _explain_missing_end(descriptor, file_bytes)
     if tail[-2:] != b"\0\0":
         raise corrupt("The archive is cut off within the comment at its end.", code="archive_truncated")
     position = tail.find(_END_SIGNATURE)
@@ -101,9 +103,11 @@ def _refuse_other_ends(descriptor: int, tail: bytes, file_bytes: int) -> None:
         position = tail.find(_END_SIGNATURE, position + 1)
 
 
-def _explain_missing_end(descriptor: int, tail: bytes, file_bytes: int) -> None:
-    position = tail.rfind(_END_SIGNATURE, 0, max(0, len(tail) - _END.size))
-    if position >= 0:
+def _explain_missing_end(descriptor: int, file_bytes: int) -> None:
+    searched_bytes = min(file_bytes, _LONGEST_SUFFIX_BYTES)
+    tail = read_at(descriptor, file_bytes - searched_bytes, searched_bytes)
+    position = len(tail) - _END.size + len(_END_SIGNATURE)
+    while (position := tail.rfind(_END_SIGNATURE, 0, max(0, position))) >= 0:
         *_, size_bytes, offset, comment_bytes = _END.unpack_from(tail, position)
         rest_bytes = len(tail) - position - _END.size
         if comment_bytes == rest_bytes:
