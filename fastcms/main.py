@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from asgi_correlation_id import CorrelationIdMiddleware
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from sqlalchemy import text
@@ -69,8 +70,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(serving_router)
     app.add_api_route("/health", health, tags=["health"])
     app.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
+    app.add_api_route("/", show_dashboard, methods=["GET", "HEAD"], include_in_schema=False)
     mount_admin(app, site)
     return app
+
+
+def show_dashboard(request: Request) -> RedirectResponse:
+    """Lead somebody who types only the server's address to where people work."""
+    return RedirectResponse(f"{request.scope['root_path']}/admin")
 
 
 def health(site: CurrentSite) -> Health:

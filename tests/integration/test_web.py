@@ -32,6 +32,13 @@ def test_a_database_that_does_not_answer_is_a_503_in_words(client: TestClient, s
     site.database.path.rmdir()
 
 
+def test_the_bare_address_leads_to_the_dashboard(anonymous: TestClient) -> None:
+    answer = anonymous.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/admin")
+    assert anonymous.get("/").url.path.startswith("/admin")
+    assert "/" not in anonymous.get("/openapi.json").json()["paths"]
+
+
 @pytest.mark.parametrize("path", ["/health", "/nowhere", "/api/v1/auth/me", "/docs"])
 def test_every_answer_has_security_headers_and_a_request_id(anonymous: TestClient, path: str) -> None:
     headers = anonymous.get(path).headers
