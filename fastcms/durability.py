@@ -100,6 +100,7 @@ def require_free_space(folder: Path, needed_bytes: int, purpose: str, needed_fil
     """Raise NotEnoughSpaceError, with the numbers, unless the folder's disk can take what is needed."""
     disk = os.statvfs(folder)
     free_bytes = disk.f_bavail * disk.f_frsize
+    needed_bytes += needed_files * disk.f_frsize  # the last block of each is rarely full
     if free_bytes < needed_bytes + SPARE_BYTES:
         raise NotEnoughSpaceError(
             f"{purpose} needs {_megabytes(needed_bytes + SPARE_BYTES)} MB in {folder}, "

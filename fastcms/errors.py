@@ -11,7 +11,8 @@ FastCMSError(message, hint, code)
   ├ ArchiveError
   │ ├ CorruptArchiveError · UnsafeArchiveError · UnsupportedVersionError
   └ RestoreError
-    └ RestorePendingError · NoPendingRestoreError · NoSafetyCopyError · RolledBackError
+    └ RestorePendingError · NoPendingRestoreError · NoSafetyCopyError
+      · UnusableSafetyCopyError · RolledBackError
 
 A message says what happened and to which file; a hint says what to do. `code` is stable: programs may
 compare it. `STATUS` is the only place that knows about HTTP statuses and exit codes.
@@ -205,6 +206,12 @@ class NoSafetyCopyError(RestoreError):
     code = "safety_copy_not_found"
 
 
+class UnusableSafetyCopyError(RestoreError):
+    """The state before a restore is there, but only by hand can it be gone back to."""
+
+    code = "safety_copy_unusable"
+
+
 class RolledBackError(RestoreError):
     """The restore failed at start; the old state is back."""
 
@@ -234,6 +241,7 @@ STATUS: dict[type[FastCMSError], tuple[int, int]] = {
     RestorePendingError: (409, 4),
     NoPendingRestoreError: (404, 3),
     NoSafetyCopyError: (404, 3),
+    UnusableSafetyCopyError: (409, 4),
 }
 
 

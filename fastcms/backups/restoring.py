@@ -26,12 +26,10 @@ from fastcms.backups.schemas import RestoreState, RestoreStatus, describe_latest
 from fastcms.backups.service import find_backup
 from fastcms.content.schemas import RecordQuery
 from fastcms.content.service import list_collections, list_records
-from fastcms.database import Base, known_revisions
-from fastcms.errors import BackupBusyError, ConflictError, RestoreError
+from fastcms.database import Base, known_revisions, utc_now
+from fastcms.errors import ArchiveError, BackupBusyError, ConflictError, RestoreError, UnusableSafetyCopyError
 from fastcms.logs import get_logger
 from fastcms.site import Site
-from fastcms.sqlite import sqlite3
-
 
 # A deletion is over in a moment; the check of a large upload is not, and the error says who is at it.
 _WAIT_FOR_UPLOADS_SECONDS = 2
@@ -98,11 +96,18 @@ def stage_undo(site: Site, requested_by: str) -> PendingRestore:
     paths = data_paths(site)
 
     def check(safety: State) -> None:
-        check_database(
-            safety.database,
-            known_revisions=known_revisions(),
-            check_contents=lambda database: _require_files(database, safety.files),
-        )
+        try:
+            check_database(
+                safety.database,
+                known_revisions=known_revisions(),
+                check_contents=contents.refuse_strange_contents,
+            )
+        except ArchiveError as error:
+            raise UnusableSafetyCopyError(
+                f"{safety.database} cannot be served: {error.message}",
+                hint="It was so before the restore. Go back by hand if you must: docs/disaster-recovery.md.",
+                code="safety_copy_damaged",
+            ) from error
 
     with explained("Staging the undo"), alone(paths, "staging an undo"):
         swap.finish_what_is_over(paths)
@@ -113,6 +118,7 @@ def discard_safety_copy(site: Site) -> undo.SafetyCopy:
     """Delete the state before the latest restore. Raises: NoSafetyCopyError; RestorePendingError."""
     paths = data_paths(site)
     with explained("Discarding the safety copy"), alone(paths, "discarding the safety copy"):
+        swap.finish_what_is_over(paths)
         return undo.discard_safety_copy(paths)
 
 
@@ -120,6 +126,7 @@ def cancel_restore(site: Site) -> PendingRestore:
     """Forget the pending restore. Raises: NoPendingRestoreError; RestorePendingError; BackupBusyError."""
     paths = data_paths(site)
     with explained("Cancelling the restore"), alone(paths, "cancelling a restore"):
+        swap.finish_what_is_over(paths)
         return staging.cancel_restore(paths)
 
 
@@ -137,9 +144,9 @@ def restore_status(site: Site) -> RestoreStatus:
         safety_copy = undo.find_safety_copy(paths)
     if pending is not None and not pending.phase.is_over:
         return describe_pending(pending, safety_copy)
-    # A restore that is over may still wait for space for its receipt.
-    latest = swap.receipt_of(pending) if pending else next(iter(list_restores(site)), None)
-    return describe_latest(latest, safety_copy)
+    if pending is not None:  # over, but still without its receipt and its safety copy
+        return describe_latest(swap.receipt_of(pending), None)
+    return describe_latest(next(iter(list_restores(site)), None), safety_copy)
 
 
 def require_nothing_staged(site: Site) -> None:
@@ -165,6 +172,7 @@ def recover(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
     its swap was interrupted.
     """
     database_path = data_paths(site).database
+    _give_way_to_hand(site)
     for kept_path in live.adopt_database(database_path):
         get_logger().warning(
             "app.db was replaced by hand beside a journal of its predecessor; the journal was moved aside.",
@@ -178,11 +186,20 @@ def recover(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
     return receipt
 
 
+def _give_way_to_hand(site: Site) -> None:
+    """Before app.db is marked as live, which makes it look like FastCMS's own."""
+    with suppress(RestoreError):  # a marker that cannot be read is dealt with later
+        if swap.give_way_to_hand(data_paths(site)):
+            get_logger().warning("app.db was replaced by hand in the middle of a restore, which is given up.")
+
+
 def _remove_left_overs(site: Site) -> None:
-    """Remove what a killed backup or upload left unfinished, unless one is under way."""
+    """Remove what a killed backup, upload or staging left, unless one is at work."""
+    paths = data_paths(site)
+    with suppress(BackupBusyError), alone(paths, "removing left-overs"):
+        if read_marker(paths) is None:
+            staging.remove_stale_staging(paths)
     receiving.remove_left_overs(site)
-    with suppress(BackupBusyError), alone(data_paths(site), "removing left-overs"):
-        pass
 
 
 def _finish_pending_restore(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:
@@ -190,23 +207,20 @@ def _finish_pending_restore(site: Site, *, applies_staged: bool) -> RestoreRecei
     try:
         pending = read_marker(paths)
     except RestoreError as error:
+        if swap.find_strays(paths):
+            raise
         # FastCMS replaces its marker in one step, so this is somebody else's file: the site is untouched.
-        paths.marker.replace(beside(paths.marker, ".unreadable"))
+        paths.marker.replace(beside(paths.marker, f".unreadable-{utc_now():%Y%m%d_%H%M%S}"))
         get_logger().error(error.message, hint=error.hint)
-        return None
+        pending = None
     if pending is not None and pending.phase is Phase.STAGED and not applies_staged:
         return None
     try:
         receipt = swap.apply_pending_restore(paths, lambda: _bring_up(site))
-    except OSError as error:
+    except (OSError, RestoreError) as error:
         pending = read_marker(paths)
         if pending is None or pending.phase is not Phase.STAGED:
-            raise RestoreError(
-                f"The restore was interrupted: {error}.",
-                hint="Nothing is lost. Look at the disk's free space and health, then start again: "
-                "FastCMS goes on where it stopped.",
-                code="restore_interrupted",
-            ) from error
+            raise _explain_interruption(error) from error
         get_logger().error("The restore could not begin; it stays staged.", reason=str(error))
         return None
     if receipt is not None:
@@ -215,14 +229,15 @@ def _finish_pending_restore(site: Site, *, applies_staged: bool) -> RestoreRecei
     return receipt
 
 
-def _require_files(database: sqlite3.Connection, files_dir: Path) -> None:
-    """Refuse a safety copy whose files somebody has removed."""
-    if not files_dir.exists() and contents.read_file_bytes_total(database) > 0:
-        raise RestoreError(
-            f"The files of the safety copy are gone: {files_dir}.",
-            hint="Go back by hand if the database alone helps: docs/disaster-recovery.md says how.",
-            code="safety_copy_incomplete",
-        )
+def _explain_interruption(error: OSError | RestoreError) -> RestoreError:
+    if isinstance(error, RestoreError):
+        return error
+    return RestoreError(
+        f"The restore was interrupted: {error}.",
+        hint="Nothing is lost. Look at the disk's free space and health, then start again: "
+        "FastCMS goes on where it stopped.",
+        code="restore_interrupted",
+    )
 
 
 def _bring_up(site: Site) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from fastcms.incoming import UPLOAD_PREFIX
 
 TRASH_NAME = ".trash"
-# Where restores work when this folder is a mount of its own; what is in it belongs to them.
-RESTORE_DIR_NAME = ".restore"
+# `.restore/` is where restores work when this folder is a mount of its own, `.restore_id` is their mark.
+_RESTORE_PREFIX = ".restore"
 # Held by a backup while it may still need deleted files; shared, for a moment, by whoever removes some.
 # Not the lock of backups itself: a deletion must not make a backup look busy.
 TRASH_LOCK_NAME = ".trash_lock"
@@ -38,6 +38,10 @@ def list_trash(files_dir: Path) -> list[str]:
     return [path.name for path in trash.iterdir() if path.is_file()] if trash.is_dir() else []
 
 
+def _is_of_restores(name: str) -> bool:
+    return name.startswith(_RESTORE_PREFIX)
+
+
 def remove_from_trash(files_dir: Path, path: str) -> None:
     (files_dir / TRASH_NAME / path).unlink(missing_ok=True)
 
@@ -54,8 +58,10 @@ def list_files_on_disk(files_dir: Path) -> Iterator[str]:
     for folder, folders, names in os.walk(files_dir, onerror=fail):
         relative = Path(folder).relative_to(files_dir)
         if relative == Path():
-            folders[:] = [name for name in folders if name not in (TRASH_NAME, RESTORE_DIR_NAME)]
+            folders[:] = [name for name in folders if name != TRASH_NAME and not _is_of_restores(name)]
         for name in sorted(names):
             path = Path(folder, name)
+            if relative == Path() and _is_of_restores(name):
+                continue
             if not name.startswith(UPLOAD_PREFIX) and path.is_file() and not path.is_symlink():
                 yield str(relative / name)

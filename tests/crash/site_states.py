@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from fastcms.accounts.models import Account
 from fastcms.accounts.schemas import Role
 from fastcms.backups import restoring, service
-from fastcms.backups.engine.paths import RESTORE_DIR_NAME, DataPaths, State
+from fastcms.backups.engine.paths import RESTORE_DIR_NAME, RESTORE_ID_NAME, DataPaths, State
 from fastcms.backups.engine.pending import fingerprint_of, read_marker, write_marker
 from fastcms.backups.engine.undo import find_safety_copy
 from fastcms.config import Settings
@@ -123,6 +123,6 @@ def _hash(state: State) -> str:
                 digest.update(repr((table, rows)).encode())
     for path in sorted(state.files.rglob("*")):
         name = path.relative_to(state.files)
-        if path.is_file() and name.parts[0] not in (RESTORE_DIR_NAME, ".trash"):
+        if path.is_file() and name.parts[0] not in (RESTORE_DIR_NAME, RESTORE_ID_NAME, ".trash"):
             digest.update(repr((str(name), path.read_bytes())).encode())
     return digest.hexdigest()[:12]

@@ -52,7 +52,7 @@ POWER_CUT = "power cut"
 _DONE, _REFUSED, _UNEXPLAINED, _HIT = 0, 1, 2, 64
 _MAY_REMAIN = {
     *("app.db", "files", "backups", ".secret_key", ".starting", ".serving", ".commands"),
-    *("app.db.before_restore", "files.before_restore"),
+    *("app.db.before_restore", "files.before_restore", "files/.restore/before_restore"),
     *("backups/restores.jsonl", "backups/.lock", "backups/.trash_lock", "backups/.receiving"),
 }
 
@@ -286,8 +286,9 @@ def _check_whole(path: Path) -> None:
 
 def _names(data_dir: Path) -> list[str]:
     """What is in the data folder and in that of backups."""
-    folders = {"": data_dir, "backups/": data_dir / "backups"}
-    return sorted(f"{prefix}{path.name}" for prefix, folder in folders.items() for path in folder.iterdir())
+    folders = {"": data_dir, "backups/": data_dir / "backups", "files/.restore/": data_dir / "files/.restore"}
+    found = [f"{prefix}{path.name}" for prefix, folder in folders.items() for path in folder.glob("*")]
+    return sorted(found + ["files/.restore_id" for _ in data_dir.glob("files/.restore_id")])
 
 
 def main() -> int:

@@ -2,12 +2,14 @@
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fastcms.durability import append_durably, new_file, require_free_space, sync, write_durably
 from fastcms.errors import NotEnoughSpaceError
+from tests.unit.backups.engine.layouts import mounted
 
 
 def test_a_new_file_appears_whole_and_private(tmp_path: Path) -> None:
@@ -70,6 +72,15 @@ def test_bytes_that_a_disk_does_not_have_are_named_with_both_numbers(tmp_path: P
         require_free_space(tmp_path, 2**60, "A test")
 
 
-def test_files_that_a_disk_cannot_take_are_named_with_both_numbers(tmp_path: Path) -> None:
+@pytest.fixture
+def few_files(tmp_path: Path) -> Iterator[Path]:
+    """A disk with space enough, but with room for a thousand files only."""
+    folder = tmp_path / "few files"
+    folder.mkdir()
+    with mounted(folder, "-t", "tmpfs", "-o", f"size=60m,nr_inodes=1000,uid={os.getuid()}", "tmpfs"):
+        yield folder
+
+
+def test_files_that_a_disk_cannot_take_are_named_with_both_numbers(few_files: Path) -> None:
     with pytest.raises(NotEnoughSpaceError, match=r"needs [\d,]+ files and folders .* only [\d,]+ more"):
-        require_free_space(tmp_path, 1, "A test", needed_files=2**50)
+        require_free_space(few_files, 1, "A test", needed_files=2000)

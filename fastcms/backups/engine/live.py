@@ -58,9 +58,14 @@ def is_live(path: Path) -> bool:
     return _read_mode(path) == _WAL_MODE
 
 
+def is_copy(path: Path) -> bool:
+    """Whether this is a database that stands alone: in a live place, somebody has put it there by hand."""
+    return _read_mode(path) == _ROLLBACK_MODE
+
+
 def mark_as_live(path: Path) -> None:
     """Turn a copy into a live database, without the journal that SQLite would write to do the same."""
-    if _read_mode(path) == _ROLLBACK_MODE:
+    if is_copy(path):
         _write_mode(path, _WAL_MODE)
 
 

@@ -12,8 +12,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from fastcms.backups.engine.live import is_live, mark_as_copy, mark_as_live
-from fastcms.backups.engine.paths import RESTORE_DIR_NAME, State, beside
-from fastcms.durability import fsync_file, fsync_folder, remove
+from fastcms.backups.engine.paths import RESTORE_DIR_NAME, RESTORE_ID_NAME, State
+from fastcms.durability import fsync_folder, new_file, remove
 from fastcms.sqlite import sqlite3
 
 # What a rename of a folder answers where only its entries can be renamed: a mount point, a folder of a lower
@@ -24,13 +24,22 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 def move_out(live: State, target: State) -> None:
     """Give the live state's place to another one: its database keeps the name app.db until that one comes."""
-    if live.database.exists() and not target.database.exists():
-        _add_name(live.database, target.database)
+    move_database_out(live, target)
+    move_folder(live.files, target.files)
+    # A state without files has an empty folder: it must not be taken for one whose files are lost.
+    target.files.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _fsync_folders(target.files.parent)
+
+
+def move_database_out(live: State, target: State) -> None:
+    """Give the live database a second name; when target's database is there, its WAL is, too."""
+    target.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if live.wal.exists():
         live.wal.replace(target.wal)
+    if live.database.exists() and not target.database.exists():
+        _add_name(live.database, target.database)
     remove(live.shm)
     _fsync_folders(target.database.parent, live.database.parent)
-    move_folder(live.files, target.files)
 
 
 def move_in(source: State, live: State) -> None:
@@ -61,13 +70,7 @@ def move_folder(source_dir: Path, target_dir: Path) -> None:
         else:
             _fsync_folders(target_dir.parent, source_dir.parent)
             return
-    target_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in os.listdir(source_dir):  # noqa: PTH208 - all names at once: the folder changes meanwhile
-        if name != RESTORE_DIR_NAME:
-            _move_entry(source_dir / name, target_dir / name)
-    _fsync_folders(target_dir, source_dir, target_dir.parent)
-    with suppress(OSError):  # a mount point stays, and so does what holds the safety copy
-        source_dir.rmdir()
+    _move_entries(source_dir, target_dir, stays=RESTORE_DIR_NAME)
 
 
 def write_wal_back(database: State) -> None:
@@ -84,19 +87,39 @@ def write_wal_back(database: State) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
+def tidy_up(state: State) -> None:
+    """Make a database that nobody serves one file that stands alone, if that can be done."""
+    write_wal_back(state)
+    mark_as_copy(state.database)
+    if not state.wal.exists():
+        remove(state.shm)
+
+
 def make_safety_copy(replaced: State, safety: State) -> None:
     """Turn what a restore has replaced into the safety copy; the earlier one's files are out of the way."""
-    write_wal_back(replaced)
-    mark_as_copy(replaced.database)
+    tidy_up(replaced)
     if replaced.database.exists():
         remove(safety.wal)
         replaced.database.replace(safety.database)
     if replaced.wal.exists():
         replaced.wal.replace(safety.wal)
-    remove(replaced.shm)
     if replaced.files.exists():
         replaced.files.rename(safety.files)
     _fsync_folders(safety.database.parent, safety.files.parent)
+
+
+def _move_entries(source_dir: Path, target_dir: Path, stays: str = "") -> None:
+    target_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # All names at once: the folder changes meanwhile. The restore's id is the last, and proves the others.
+    names = os.listdir(source_dir)  # noqa: PTH208
+    for name in sorted(names, key=lambda name: name == RESTORE_ID_NAME):
+        if name == RESTORE_ID_NAME:
+            _fsync_folders(target_dir, source_dir)
+        if name != stays:
+            _move_entry(source_dir / name, target_dir / name)
+    _fsync_folders(target_dir, source_dir, target_dir.parent)
+    with suppress(OSError):  # a mount point stays, and so does what holds the safety copy
+        source_dir.rmdir()
 
 
 def _move_entry(source: Path, target: Path) -> None:
@@ -105,7 +128,7 @@ def _move_entry(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _ONE_BY_ONE or not source.is_dir() or source.is_symlink():
             raise
-        move_folder(source, target)
+        _move_entries(source, target)
 
 
 def _add_name(path: Path, second_path: Path) -> None:
@@ -114,10 +137,8 @@ def _add_name(path: Path, second_path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        partial_path = beside(second_path, ".partial")
-        shutil.copyfile(path, partial_path)
-        fsync_file(partial_path)
-        partial_path.replace(second_path)
+        with path.open("rb") as source, new_file(second_path) as target:
+            shutil.copyfileobj(source, target)
 
 
 def _fsync_folders(*folders: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 # Below data/files, for what has to be on the same mount as the files themselves. No upload has such a name.
 RESTORE_DIR_NAME = ".restore"
+# In a state's files while it is on its way: the id of its restore. It moves last, so it proves the rest.
+RESTORE_ID_NAME = ".restore_id"
 
 
 @dataclass(frozen=True)

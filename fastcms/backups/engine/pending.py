@@ -2,10 +2,11 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ class PendingRestore:
     fingerprint: str
     phase: Phase = Phase.STAGED
     had_database: bool = True
+    had_files: bool = True
     attempts: int = 0
+    finished: str = ""
     reason: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -144,9 +147,24 @@ def write_marker(paths: DataPaths, pending: PendingRestore) -> None:
         file.write(bytes(len(content)))
 
 
+def now() -> str:
+    """The present second, as the marker and the receipts have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Add how long something takes, also when it fails."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds[name] = round(seconds.get(name, 0) + time.monotonic() - started, 3)
+
+
 def advance(paths: DataPaths, pending: PendingRestore, phase: Phase, **details: Any) -> PendingRestore:
     """Record the next phase durably, before anything of it is done."""
-    pending = replace(pending, phase=phase, **details)
+    pending = replace(pending, phase=phase, finished=now() if phase.is_over else "", **details)
     write_marker(paths, replace(pending, reason=pending.reason[:_LONGEST_REASON]))
     return pending
 
@@ -177,6 +195,8 @@ def read_receipts(path: Path) -> Iterator[RestoreReceipt]:
         for line in lines:
             try:
                 values = json.loads(line)
+                for time_of in ("requested", "finished"):
+                    datetime.fromisoformat(values[time_of])
                 yield RestoreReceipt(**(values | {"kind": Kind(values["kind"])}))
             except (ValueError, TypeError, KeyError):
                 continue

@@ -5,48 +5,32 @@ import json
 import os
 import secrets
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from fastcms.backups.engine.archive_reader import CheckedArchive, extract_archive, open_archive
-from fastcms.backups.engine.paths import DataPaths, State, are_files_apart, is_one_mount
+from fastcms.backups.engine.paths import RESTORE_ID_NAME, DataPaths, State, are_files_apart, is_one_mount
 from fastcms.backups.engine.pending import (
     Kind,
     PendingRestore,
     Phase,
     fingerprint_of,
+    now,
     read_marker,
     remove_marker,
     remove_reserve,
+    timed,
     write_marker,
 )
 from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
-from fastcms.durability import fsync_file, fsync_folder, require_free_space, write_durably
+from fastcms.durability import fsync_file, fsync_folder, remove, require_free_space, write_durably
 from fastcms.errors import NoPendingRestoreError, RestorePendingError
 
 _ID_NAME = "restore.json"
 _DISCARDED = ".discarded-"
 
 PrepareDatabase = Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class _Preparation:
-    """One restore being prepared: where to, and how long each part of it took."""
-
-    restore_id: str
-    target: State
-    seconds: dict[str, float]
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self.seconds[name] = round(time.monotonic() - started, 3)
 
 
 def stage_restore(
@@ -68,25 +52,27 @@ def stage_restore(
     discard_staging(paths)
     remove_discarded(paths)
     target = _choose_places(paths)
-    preparation = _Preparation(secrets.token_hex(8), target, {})
+    restore_id, seconds = secrets.token_hex(8), dict[str, float]()
     try:
         with open_archive(archive_path) as archive:
             _require_space(archive, target, f"Restoring {archive_path.name}")
-            _make_staging_folders(paths, preparation)
-            with preparation.timed("extract"):
+            _make_staging_folders(paths, target, restore_id)
+            with timed(seconds, "extract"):
                 extract_archive(
                     archive, database_path=target.database, files_dir=target.files, on_progress=on_progress
                 )
             total_bytes = archive.total_bytes
+            with timed(seconds, "check"):
+                archive_sha256 = _hash(archive.descriptor)
         on_progress(Progress("checking the database", total_bytes, total_bytes))
-        with preparation.timed("check"):
+        with timed(seconds, "check"):
             prepare_database(target.database)
-            archive_sha256 = _hash(archive_path)
-        with preparation.timed("sync"):
+        with timed(seconds, "sync"):
+            sign_files(target, restore_id)
             fsync_file(target.database)
             _fsync_folders(paths, target)
         pending = PendingRestore(
-            restore_id=preparation.restore_id,
+            restore_id=restore_id,
             kind=Kind.BACKUP,
             backup_filename=archive_path.name,
             archive_sha256=archive_sha256,
@@ -96,7 +82,7 @@ def stage_restore(
             incoming_files=str(target.files.relative_to(paths.data_dir)),
             files_apart=are_files_apart(paths),
             fingerprint=fingerprint_of(target),
-            seconds=preparation.seconds,
+            seconds=seconds,
         )
         write_marker(paths, pending)
     except BaseException:
@@ -132,15 +118,33 @@ def cancel_restore(paths: DataPaths) -> PendingRestore:
     if pending.kind is Kind.BACKUP:
         discard_staging(paths)
         remove_discarded(paths)
+    else:
+        unsign_files(pending.incoming(paths))
     return pending
 
 
 def is_staged(paths: DataPaths, pending: PendingRestore) -> bool:
     """Whether what this pending restore puts in place is still there, as it was when it was checked."""
-    if pending.kind is Kind.BACKUP and staged_restore_id(paths) != pending.restore_id:
-        return False
     incoming = pending.incoming(paths)
-    return incoming.database.exists() and fingerprint_of(incoming) == pending.fingerprint
+    is_there = incoming.database.exists() and has_signed(incoming, pending.restore_id)
+    return is_there and fingerprint_of(incoming) == pending.fingerprint
+
+
+def sign_files(state: State, restore_id: str) -> None:
+    """Put the id of a restore into the files that it moves, durably."""
+    write_durably(state.files / RESTORE_ID_NAME, restore_id.encode())
+
+
+def has_signed(state: State, restore_id: str) -> bool:
+    """Whether a state's files are those of this restore, all of them."""
+    try:
+        return (state.files / RESTORE_ID_NAME).read_text() == restore_id
+    except (OSError, ValueError):
+        return False
+
+
+def unsign_files(state: State) -> None:
+    remove(state.files / RESTORE_ID_NAME)
 
 
 def staged_restore_id(paths: DataPaths) -> str | None:
@@ -192,11 +196,10 @@ def _choose_places(paths: DataPaths) -> State:
     return State(first_beside(paths.data_dir) / "database.db", first_beside(files_parent) / "files")
 
 
-def _make_staging_folders(paths: DataPaths, preparation: _Preparation) -> None:
-    target = preparation.target
+def _make_staging_folders(paths: DataPaths, target: State, restore_id: str) -> None:
     for folder in (paths.staging_dir, target.database.parent, target.files.parent):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_durably(paths.staging_dir / _ID_NAME, json.dumps({"restore_id": preparation.restore_id}).encode())
+    write_durably(paths.staging_dir / _ID_NAME, json.dumps({"restore_id": restore_id}).encode())
 
 
 def _require_space(archive: CheckedArchive, target: State, purpose: str) -> None:
@@ -221,11 +224,8 @@ def _fsync_folders(paths: DataPaths, target: State) -> None:
             fsync_folder(folder)
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
+def _hash(descriptor: int) -> str:
+    """The SHA-256 of a file, by way of its descriptor: another file may have its name by now."""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def now() -> str:
-    """The present second, as the marker and the receipts have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -5,14 +5,22 @@ journal: a run that died anywhere is continued by the next one, in the phase tha
 phase may be repeated. `Phase` draws the states.
 """
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
-from fastcms.backups.engine.live import mark_as_copy
-from fastcms.backups.engine.moving import make_safety_copy, move_in, move_out, write_wal_back
-from fastcms.backups.engine.paths import DataPaths, State, beside
+from fastcms.backups.engine.live import is_copy
+from fastcms.backups.engine.moving import (
+    make_safety_copy,
+    move_database_out,
+    move_folder,
+    move_in,
+    move_out,
+    tidy_up,
+    write_wal_back,
+)
+from fastcms.backups.engine.paths import DataPaths, State, are_files_apart, beside
 from fastcms.backups.engine.pending import (
     Kind,
     PendingRestore,
@@ -22,8 +30,9 @@ from fastcms.backups.engine.pending import (
     advance,
     read_marker,
     remove_marker,
+    timed,
 )
-from fastcms.backups.engine.staging import discard_staging, is_staged, remove_stale_staging, set_aside
+from fastcms.backups.engine.staging import discard_staging, has_signed, is_staged, set_aside, unsign_files
 from fastcms.durability import remove
 from fastcms.errors import FastCMSError, RestoreError, RolledBackError
 
@@ -37,33 +46,68 @@ def apply_pending_restore(paths: DataPaths, bring_up: Callable[[], None]) -> Res
     then everything is put back and the receipt's outcome is `rolled_back`. It may take as long as it needs.
     On disk: the whole state of the backup or the whole state before. What is thrown away stays, under hidden
     names, for `staging.remove_discarded`: at start there is only time for renames.
-    Raises: OSError when even putting back fails; the next start tries again.
+    Raises: OSError or RestoreError when neither can be reached now; the next start tries again.
     """
     pending = read_marker(paths)
     if pending is None:
-        remove_stale_staging(paths)
+        _refuse_lost_marker(paths)
         return None
+    if not pending.phase.is_over:
+        _require_same_mount(paths, pending)
     if pending.phase in (Phase.STAGED, Phase.MOVING_OUT, Phase.MOVING_IN):
         pending = _go_forward(paths, pending, bring_up)
     if not pending.phase.is_over:
         pending = _go_back(paths, pending)
-    receipt = receipt_of(pending)
     # The site is as it will be: the next start, or the next restore, does what fails here.
-    with suppress(OSError):
-        finish_restore(paths, pending, receipt)
-    return receipt
+    with suppress(OSError, RestoreError):
+        finish_restore(paths, pending)
+    return receipt_of(pending)
 
 
-def finish_restore(paths: DataPaths, pending: PendingRestore, receipt: RestoreReceipt | None = None) -> None:
+def give_way_to_hand(paths: DataPaths) -> bool:
+    """Abandon an interrupted restore when somebody has put another app.db in its place meanwhile.
+
+    Every app.db that FastCMS itself puts there is marked as live before. Whatever the restore had moved is
+    kept, under names that end in `.found-<time>`.
+    """
+    pending = read_marker(paths)
+    if (
+        pending is None
+        or pending.phase is Phase.STAGED
+        or pending.phase.is_over
+        or not is_copy(paths.database)
+    ):
+        return False
+    replaced = pending.replaced(paths)
+    if _is_same(paths.database, replaced.database):
+        replaced.database.unlink()  # it was overwritten under both of its names
+    _set_strays_aside(replaced)
+    reason = (
+        f"Somebody put another {paths.database.name} in place while the restore was interrupted. "
+        "It is served as it is; what the restore had moved is beside it, under names with `.found`."
+    )
+    advance(paths, pending, Phase.ROLLED_BACK, reason=reason)
+    return True
+
+
+def find_strays(paths: DataPaths) -> list[Path]:
+    """What a restore has moved out of the live place, wherever data/files is mounted."""
+    states = [paths.replaced(files_apart=files_apart) for files_apart in (False, True)]
+    places = [path for state in states for path in (state.database, state.files)]
+    return [path for path in dict.fromkeys(places) if path.exists()]
+
+
+def finish_restore(paths: DataPaths, pending: PendingRestore) -> None:
     """Tidy up after a restore that is over: safety copy, receipt, marker, staging. The live state stays."""
+    _require_same_mount(paths, pending)
     safety = pending.safety(paths)
     if pending.phase is Phase.RESTORED:
         _make_safety_copy(paths, pending)
+        unsign_files(paths.live)
     elif pending.kind is Kind.UNDO:
-        write_wal_back(safety)
-        mark_as_copy(safety.database)
-        remove(safety.shm)
-    add_receipt(paths, receipt or receipt_of(pending))
+        tidy_up(safety)
+        unsign_files(safety)
+    add_receipt(paths, receipt_of(pending))
     if pending.kind is Kind.BACKUP:
         discard_staging(paths)
     remove_marker(paths)
@@ -85,7 +129,7 @@ def receipt_of(pending: PendingRestore) -> RestoreReceipt:
         archive_sha256=pending.archive_sha256,
         requested_by=pending.requested_by,
         requested=pending.requested,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=pending.finished,
         outcome=str(pending.phase),
         reason=pending.reason,
         seconds=pending.seconds,
@@ -93,25 +137,24 @@ def receipt_of(pending: PendingRestore) -> RestoreReceipt:
 
 
 def _go_forward(paths: DataPaths, pending: PendingRestore, bring_up: Callable[[], None]) -> PendingRestore:
-    incoming, replaced = pending.incoming(paths), pending.replaced(paths)
+    replaced = pending.replaced(paths)
     seconds = dict(pending.seconds)
     try:
+        if pending.phase is not Phase.MOVING_IN:
+            _require_staged(paths, pending)
         if pending.phase is Phase.STAGED:
-            if not is_staged(paths, pending):
-                raise RolledBackError(  # noqa: TRY301 - one place says why
-                    f"{incoming.database.parent} no longer holds what was staged.",
-                    hint="Stage the restore again.",
-                )
             _set_strays_aside(replaced)
-            pending = advance(paths, pending, Phase.MOVING_OUT, had_database=paths.database.exists())
-        with _timed(seconds, "swap"):
+            had = {"had_database": paths.database.exists(), "had_files": paths.files_dir.exists()}
+            pending = advance(paths, pending, Phase.MOVING_OUT, **had)
+        with timed(seconds, "swap"):
             if pending.phase is Phase.MOVING_OUT:
-                if not replaced.database.exists():
+                if not replaced.database.exists() and not replaced.wal.exists():
                     write_wal_back(paths.live)
                 move_out(paths.live, replaced)
             pending = _begin_moving_in(paths, pending)
-            move_in(incoming, paths.live)
-        with _timed(seconds, "open"):
+            move_in(pending.incoming(paths), paths.live)
+            _require_arrived(paths, pending)
+        with timed(seconds, "open"):
             bring_up()
         return advance(paths, pending, Phase.RESTORED, seconds=seconds)
     except Exception as error:  # noqa: BLE001 - whatever it is, the old state has to come back
@@ -140,14 +183,83 @@ def _begin_moving_in(paths: DataPaths, pending: PendingRestore) -> PendingRestor
 def _go_back(paths: DataPaths, pending: PendingRestore) -> PendingRestore:
     incoming, replaced = pending.incoming(paths), pending.replaced(paths)
     seconds = dict(pending.seconds)
-    with _timed(seconds, "roll_back"):
+    with timed(seconds, "roll_back"):
         if pending.phase is Phase.TAKING_OUT:
-            move_out(paths.live, incoming)
+            # When the incoming database is still in its place, or back there, the live one is not it.
+            if not incoming.database.exists() and not _is_same(paths.database, replaced.database):
+                move_database_out(paths.live, incoming)
+            move_folder(paths.files_dir, incoming.files)
             pending = advance(paths, pending, Phase.PUTTING_BACK)
         move_in(replaced, paths.live)
         if not pending.had_database:
             remove(paths.database)
+        _require_put_back(paths, pending)
     return advance(paths, pending, Phase.ROLLED_BACK, seconds=seconds)
+
+
+def _require_same_mount(paths: DataPaths, pending: PendingRestore) -> None:
+    if pending.files_apart != are_files_apart(paths):
+        raise RestoreError(
+            f"{paths.files_dir} is not the mount that it was when the restore of "
+            f"{pending.backup_filename} was staged.",
+            hint="Mount it as before, then start again: FastCMS goes on where it stopped.",
+            code="restore_interrupted",
+        )
+
+
+def _refuse_lost_marker(paths: DataPaths) -> None:
+    """Never serve half of a state: what was moved out says that a restore was interrupted."""
+    strays = find_strays(paths)
+    if strays:
+        raise RestoreError(
+            f"A restore was interrupted, and its marker {paths.marker} is gone: "
+            f"{', '.join(map(str, strays))} is the state before.",
+            hint=f"If {paths.backups_dir} is a disk of its own, mount it; "
+            "otherwise docs/disaster-recovery.md says what to do.",
+            code="restore_marker_lost",
+        )
+
+
+def _require_staged(paths: DataPaths, pending: PendingRestore) -> None:
+    if not is_staged(paths, pending):
+        raise RolledBackError(
+            f"{pending.incoming(paths).database.parent} no longer holds what was staged.",
+            hint="Stage the restore again.",
+        )
+
+
+def _require_arrived(paths: DataPaths, pending: PendingRestore) -> None:
+    """Prove that what is live now is what was staged: a source that is gone looks like one that has moved."""
+    incoming, replaced = pending.incoming(paths), pending.replaced(paths)
+    has_database = paths.database.exists() and not incoming.database.exists()
+    if not (
+        has_database
+        and not _is_same(paths.database, replaced.database)
+        and has_signed(paths.live, pending.restore_id)
+    ):
+        raise RolledBackError(
+            f"What was staged in {incoming.database.parent} was removed in the middle of the restore.",
+            hint="Stage the restore again.",
+        )
+
+
+def _require_put_back(paths: DataPaths, pending: PendingRestore) -> None:
+    incoming, replaced = pending.incoming(paths), pending.replaced(paths)
+    if pending.had_database and (not paths.database.exists() or _is_same(paths.database, incoming.database)):
+        gone = replaced.database
+    elif pending.had_files and not paths.files_dir.exists():
+        gone = replaced.files
+    else:
+        return
+    raise RestoreError(
+        f"The restore failed, and the state before cannot be put back: {gone} is gone.",
+        hint="Put it back if you have moved it; otherwise restore by hand: docs/disaster-recovery.md.",
+        code="restore_interrupted",
+    )
+
+
+def _is_same(path: Path, other_path: Path) -> bool:
+    return path.exists() and other_path.exists() and path.samefile(other_path)
 
 
 def _set_strays_aside(replaced: State) -> None:
@@ -163,20 +275,14 @@ def _make_safety_copy(paths: DataPaths, pending: PendingRestore) -> None:
     if not pending.had_database:
         remove(safety.database)
         remove(safety.wal)
-    if replaced.files.exists():
+    if replaced.files.exists():  # move_out makes one, even of nothing
         for files_apart in (False, True):
             set_aside(paths.safety(files_apart=files_apart).files)
     make_safety_copy(replaced, safety)
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    started = time.monotonic()
-    try:
-        yield
-    finally:
-        seconds[name] = round(seconds.get(name, 0) + time.monotonic() - started, 3)
-
-
 def _explain(error: Exception) -> str:
-    return error.message if isinstance(error, FastCMSError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, FastCMSError):
+        return error.message
+    cause = error.__cause__ or error  # SQLAlchemy wraps what SQLite said in links to its own pages
+    return f"{type(cause).__name__}: {cause}"

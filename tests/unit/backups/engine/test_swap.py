@@ -109,7 +109,7 @@ def test_a_restore_on_an_empty_folder_rolls_back_to_an_empty_folder(
     stage(paths, archive_path)
     apply_pending_restore(paths, fail)
     assert not paths.database.exists()
-    assert not paths.files_dir.exists()
+    assert list(paths.files_dir.iterdir()) == []
     stage(paths, archive_path)
     apply_pending_restore(paths, do_nothing)
     assert state_of(paths) == "new"

@@ -1,6 +1,7 @@
 """The safety copy: the way back, as often as wanted."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from fastcms.backups.engine.undo import discard_safety_copy, find_safety_copy, s
 from fastcms.errors import (
     CorruptArchiveError,
     NoSafetyCopyError,
-    RestoreError,
     RestorePendingError,
+    UnusableSafetyCopyError,
 )
+from fastcms.sqlite import sqlite3
 from tests.unit.backups.engine.conftest import execute, posts
+from tests.unit.backups.engine.layouts import laid_out
 from tests.unit.backups.engine.test_staging import stage
 from tests.unit.backups.engine.test_swap import do_nothing, fail, safety, state_of
 
@@ -140,13 +143,57 @@ def test_a_safety_copy_that_fails_its_check_stays_and_nothing_is_staged(
     assert state_of_safety(paths) == "old"
 
 
-def test_a_safety_copy_with_a_wal_of_its_own_is_only_for_experts(
+def test_a_damaged_safety_copy_with_a_wal_of_its_own_is_only_for_experts(
     paths: DataPaths, archive_path: Path
 ) -> None:
     restore(paths, archive_path)
+    safety(paths).database.write_bytes(b"no database")
     safety(paths).wal.write_bytes(b"could not be written back")
-    with pytest.raises(RestoreError, match="too damaged"):
+    with pytest.raises(UnusableSafetyCopyError, match="cannot be made one file"):
         stage_undo(paths, requested_by="me", check=accept)
+
+
+def test_a_wal_that_could_not_be_written_back_then_is_written_back_before_the_undo(
+    paths: DataPaths, archive_path: Path
+) -> None:
+    """Another program had the old database open, with commits in its WAL, while the restore took place."""
+    with closing(sqlite3.connect(paths.database, isolation_level=None)) as other:
+        other.execute("UPDATE posts SET title = 'in the WAL'")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM posts").fetchall()
+        stage(paths, archive_path)
+        apply_pending_restore(paths, do_nothing)
+        assert safety(paths).wal.exists()
+    assert undo(paths).outcome == "restored"
+    assert posts(paths.database) == ["in the WAL"]
+
+
+def test_a_safety_copy_that_was_made_when_files_were_a_mount_is_not_moved_where_they_are_none(
+    paths: DataPaths, archive_path: Path, tmp_path: Path
+) -> None:
+    with laid_out(paths, "files on another disk", tmp_path / "elsewhere"):
+        restore_anywhere(paths, archive_path)
+        kept = Path(shutil.copytree(paths.files_dir, tmp_path / "copy of the disk"))
+    shutil.rmtree(paths.files_dir)
+    shutil.copytree(kept, paths.files_dir)
+    with pytest.raises(UnusableSafetyCopyError, match="is not the mount that it was"):
+        stage_undo(paths, requested_by="me", check=accept)
+
+
+def restore_anywhere(paths: DataPaths, archive_path: Path) -> None:
+    stage(paths, archive_path)
+    receipt = apply_pending_restore(paths, do_nothing)
+    assert receipt is not None
+    assert receipt.outcome == "restored"
+
+
+def test_the_files_of_an_earlier_safety_copy_do_not_become_those_of_a_state_without_files(
+    paths: DataPaths, archive_path: Path
+) -> None:
+    restore(paths, archive_path)
+    shutil.rmtree(paths.files_dir)
+    restore(paths, archive_path)
+    assert list(safety(paths).files.iterdir()) == []
 
 
 def test_a_safety_copy_that_was_removed_after_staging_rolls_back(
