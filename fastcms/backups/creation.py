@@ -24,6 +24,8 @@ from fastcms.sqlite import sqlite3
 OMITTED_TABLES = ("sessions",)
 # Named in the archive; a site that has lost all of its files need not list every one.
 _MOST_PROBLEMS = 1000
+# How the most serious of them begins.
+RESTORE_REFUSED = "A restore of this backup will be refused."
 _OTHER_ENTRIES = 4  # database.db, files/, metadata.json, checksums.sha256
 
 
@@ -91,7 +93,7 @@ class _BackupWriter:
         try:
             contents.refuse_strange_contents(snapshot)
         except ArchiveError as error:
-            self.problems.append(f"A restore of this backup will be refused. {error.message}")
+            self.problems.append(f"{RESTORE_REFUSED} {error.message}")
         with snapshot_path.open("rb") as source:
             added = self._archive.add_file(DATABASE_NAME, source, self._on_progress, self._progress())
         self._database_bytes = added.size_bytes

@@ -2,19 +2,25 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 from humanize import naturaldelta, naturalsize
 
+from fastcms.backups.creation import RESTORE_REFUSED
 from fastcms.backups.engine.archive_reader import CheckedArchive, open_archive
+from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.zip_content import read_content
 from fastcms.backups.engine.zip_entries import read_entries
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import list_backups
+from fastcms.doctor.database import open_unchanged
+from fastcms.doctor.files import find_unknown
 from fastcms.doctor.findings import Finding, Subject, name_some, ok, problem, warning
 from fastcms.errors import ArchiveError
 from fastcms.site import new_site
+from fastcms.sqlite import sqlite3
 
 # A weekly backup may be late by a day.
 _OLD = timedelta(days=8)
@@ -44,6 +50,28 @@ def check_age(subject: Subject) -> Iterator[Finding]:
         yield ok("backups", f"The newest backup, {newest.filename}, is {naturaldelta(age)} old")
 
 
+def check_lost_database(subject: Subject) -> Iterator[Finding]:
+    """Tell an empty database that took a lost one's place, as a start makes it, from that of a new site."""
+    if _count_accounts(subject) != 0 or subject.paths.marker.exists():
+        return
+    backup = _find_newest_with_accounts(subject)
+    files = find_unknown(subject) if subject.paths.files_dir.is_dir() else set()
+    if backup is not None:
+        why = f"{backup.filename} is of a site that has some"
+        hint = f"Restore it: `fastcms backup restore {backup.filename}`, then restart the server."
+    elif files:
+        why = f"files are uploaded that it does not know: {name_some(sorted(files))}"
+        hint = "Look for a backup or another copy of app.db, and keep the files until then."
+    else:
+        return
+    yield problem(
+        "database_empty",
+        f"{subject.paths.database} has no accounts, but {why}. Perhaps the database was lost, and a start "
+        "made an empty one.",
+        hint,
+    )
+
+
 def check_archives(subject: Subject) -> Iterator[Finding]:
     """Read the newest backup's list of contents; with --deep, every byte of every backup."""
     backups = list_backups(new_site(subject.settings))
@@ -58,6 +86,8 @@ def check_archives(subject: Subject) -> Iterator[Finding]:
             f"{filename} cannot be restored: {reason}",
             "Make a new backup now, and look at the disk's health. Keep copies of backups elsewhere.",
         )
+    if backups and backups[0].filename not in damaged:
+        yield from _describe_problems(backups[0])
     if looked_at and not damaged:
         size = naturalsize(sum(backup.size_bytes for backup in looked_at))
         how = "every byte is as it was written" if subject.is_deep else "its list of contents is sound"
@@ -75,6 +105,50 @@ def _what_is_wrong(backup: Backup, *, is_deep: bool) -> str | None:
         return error.message
     except OSError as error:
         return f"{error.strerror}."
+
+
+def _describe_problems(backup: Backup) -> Iterator[Finding]:
+    """What the backup itself says was wrong when it was made."""
+    manifest = _read_manifest(backup)
+    problems = manifest.problems if manifest else []
+    refusals = [text for text in problems if text.startswith(RESTORE_REFUSED)]
+    others = [text for text in problems if text not in refusals]
+    for text in refusals:
+        yield problem(
+            "backup_refused",
+            f"{backup.filename}: {text}",
+            "Somebody has changed the database by hand: undo that, or restore an older backup; then make a "
+            "new backup.",
+        )
+    if others:
+        yield warning(
+            "backup_problems",
+            f"{backup.filename} is not complete: {name_some(others)}.",
+            "See what this says of the uploaded files; when they are mended, make a new backup.",
+        )
+
+
+def _count_accounts(subject: Subject) -> int | None:
+    """None when the database cannot be read, which its own checks explain."""
+    if subject.paths.database.exists():
+        with suppress(sqlite3.Error), open_unchanged(subject) as connection:
+            return int(connection.execute("SELECT count(*) FROM accounts").fetchone()[0])
+    return None
+
+
+def _find_newest_with_accounts(subject: Subject) -> Backup | None:
+    for backup in list_backups(new_site(subject.settings)):
+        manifest = _read_manifest(backup) if backup.kind is BackupKind.MANUAL else None
+        if manifest and manifest.counts.get("accounts", 0) > 0:
+            return backup
+    return None
+
+
+def _read_manifest(backup: Backup) -> BackupManifest | None:
+    """What is in a backup; None when it cannot be read, which `check_archives` says."""
+    with suppress(ArchiveError, OSError), open_archive(Path(backup.path)) as archive:
+        return archive.manifest
+    return None
 
 
 def _find_damaged_entry(archive: CheckedArchive) -> str | None:

@@ -9,7 +9,17 @@ from humanize import naturalsize
 from fastcms.backups.engine.live import is_live
 from fastcms.backups.engine.paths import beside
 from fastcms.database import known_revisions
-from fastcms.doctor.findings import RESTORE_HINT, Finding, Subject, name_some, note, ok, problem, warning
+from fastcms.doctor.findings import (
+    RESTORE_HINT,
+    Finding,
+    Subject,
+    count,
+    name_some,
+    note,
+    ok,
+    problem,
+    warning,
+)
 from fastcms.sqlite import sqlite3
 
 _MAGIC = b"SQLite format 3\x00"
@@ -28,7 +38,9 @@ def check_database_file(subject: Subject) -> Iterator[Finding]:
             yield note("database_new", "There is no database yet: the server makes an empty site")
         else:
             yield problem(
-                "database_missing", f"{path} is missing.", f"Do not start the server. {RESTORE_HINT}"
+                "database_missing",
+                f"{path} is missing.",
+                f"Do not start the server: it would begin with an empty site. {RESTORE_HINT}",
             )
     elif _read_magic(path) != _MAGIC:
         yield problem(
@@ -77,12 +89,14 @@ def check_contents(subject: Subject) -> Iterator[Finding]:
         with open_unchanged(subject) as connection:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
-                yield problem("database_damaged", f"{path} is damaged: {verdict}.", RESTORE_HINT)
+                yield problem(
+                    "database_damaged", f"{path} is damaged: {_on_one_line(verdict)}.", RESTORE_HINT
+                )
                 return
             yield from _check_references(connection, path)
             yield from _check_schema(connection, path)
     except sqlite3.DatabaseError as error:
-        yield problem("database_damaged", f"{path} cannot be read: {error}.", RESTORE_HINT)
+        yield problem("database_damaged", f"{path} cannot be read: {_on_one_line(error)}.", RESTORE_HINT)
         return
     size = sum(part.stat().st_size for part in (path, subject.paths.live.wal) if part.exists())
     yield ok("database", f"The database can be read and is sound ({naturalsize(size)})")
@@ -116,7 +130,7 @@ def _check_references(connection: sqlite3.Connection, path: Path) -> Iterator[Fi
         table, _row, missing, _key = orphans[0]
         yield problem(
             "database_inconsistent",
-            f"In {path}, {len(orphans)} rows refer to missing ones: one of {table} to one of {missing}.",
+            f"In {path}, {count(len(orphans), 'reference')} to missing rows: from {table} to {missing}.",
             RESTORE_HINT,
         )
 
@@ -151,6 +165,11 @@ def _is_new(subject: Subject) -> bool:
     traces = [paths.live.wal, paths.marker, paths.receipts, *paths.backups_dir.glob("*.zip")]
     has_files = paths.files_dir.is_dir() and any(paths.files_dir.iterdir())
     return not has_files and not any(path.exists() for path in traces)
+
+
+def _on_one_line(message: object) -> str:
+    """SQLite's verdicts have line breaks: '*** in database main ***', then what it is."""
+    return " ".join(str(message).split())
 
 
 def _read_magic(path: Path) -> bytes:

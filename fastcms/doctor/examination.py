@@ -14,7 +14,12 @@ from fastcms.sqlite import sqlite3
 CHECKS: Mapping[str, Sequence[Check]] = {
     "Data folder": (folders.check_data_folder, folders.check_permissions, folders.check_locks),
     "Machine": (machine.check_versions, machine.check_space, machine.check_mounts, machine.check_clock),
-    "Database": (database.check_database_file, database.check_journals, database.check_contents),
+    "Database": (
+        database.check_database_file,
+        database.check_journals,
+        database.check_contents,
+        backups.check_lost_database,
+    ),
     "Uploaded files": (files.check_rows, files.check_files_without_row, files.check_left_overs),
     "Restores": (
         restores.check_pending,
@@ -55,7 +60,8 @@ def examine(*, is_deep: bool = False) -> Report:
     settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
     subject = Subject(settings, datetime.now(UTC), is_deep)
     # Whoever cannot look into the folder would take everything in it for missing.
-    checks = CHECKS if os.access(settings.data_dir, os.R_OK | os.X_OK) else WITHOUT_DATA_FOLDER
+    is_closed = not os.access(settings.data_dir, os.R_OK | os.X_OK)
+    checks = WITHOUT_DATA_FOLDER if is_closed or folders.is_foreign(subject.paths) else CHECKS
     return Report(
         {
             group: [finding for check in group_checks for finding in _run(check, subject)]

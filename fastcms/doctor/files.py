@@ -9,13 +9,20 @@ from humanize import naturalsize
 
 from fastcms.backups.contents import FileRow, is_upload_path, read_file_rows
 from fastcms.doctor.database import open_unchanged
-from fastcms.doctor.findings import Finding, Subject, look_twice, name_some, note, ok, problem
+from fastcms.doctor.findings import Finding, Subject, count, look_twice, name_some, note, ok, problem
 from fastcms.incoming import UPLOAD_PREFIX
 from fastcms.locks import FileLock
 from fastcms.media.storage import TRASH_LOCK_NAME, TRASH_NAME, list_files_on_disk, list_trash
 from fastcms.sqlite import sqlite3
 
-_AGAIN = "Upload them again, or restore a backup that holds them."
+_ONE_BACK = (
+    "Get it back from a backup: docs/disaster-recovery.md, 'Getting one file back'. A new upload would have "
+    "a new id and URL."
+)
+_ALL_BACK = (
+    "If data/files is a disk of its own, mount it. Otherwise restore the newest backup: "
+    "`fastcms backup restore NAME`."
+)
 
 
 def check_rows(subject: Subject) -> Iterator[Finding]:
@@ -26,20 +33,17 @@ def check_rows(subject: Subject) -> Iterator[Finding]:
     files_dir = subject.paths.files_dir
     if not files_dir.is_dir():
         if rows:
-            yield problem("files_missing", f"{files_dir} is missing: {len(rows)} files are gone.", _AGAIN)
+            gone = f"{files_dir} is missing, and with it {count(len(rows), 'uploaded file')}."
+            yield problem("files_missing", gone, _ALL_BACK)
         return
     missing = look_twice(subject, lambda: _find_missing(subject))
     damaged = [row.path for row in rows if row.path not in missing and _differs(subject, row)]
     if missing:
-        yield problem(
-            "file_missing",
-            f"{len(missing)} uploaded files are missing: {name_some(missing)}.",
-            _AGAIN,
-        )
+        said = f"{_count_with_verb(len(missing), 'uploaded file')} missing: {name_some(missing)}."
+        yield problem("file_missing", said, _ONE_BACK)
     if damaged:
-        yield problem(
-            "file_damaged", f"{len(damaged)} uploaded files are damaged: {name_some(damaged)}.", _AGAIN
-        )
+        said = f"{_count_with_verb(len(damaged), 'uploaded file')} damaged: {name_some(damaged)}."
+        yield problem("file_damaged", said, _ONE_BACK)
     if not missing and not damaged:
         how = "have the bytes that were uploaded" if subject.is_deep else "are there, in their size"
         size = naturalsize(sum(row.size_bytes for row in rows))
@@ -53,12 +57,17 @@ def check_files_without_row(subject: Subject) -> Iterator[Finding]:
     files_dir = subject.paths.files_dir
     if not files_dir.is_dir():
         return
-    unknown = look_twice(subject, lambda: _find_unknown(subject))
+    unknown = look_twice(subject, lambda: find_unknown(subject))
     if unknown:
+        hint = "It does no harm, and is in every backup. Delete what nobody needs."
+        if not _read_rows(subject):
+            # Perhaps all uploads of a site whose database was lost.
+            hint = "Keep them until you know what they are: the database knows no file at all."
         yield note(
             "file_without_row",
-            f"{len(unknown)} files in {files_dir} are not in the database: {name_some(unknown)}",
-            "They do no harm, and are in every backup. Delete them if nobody needs them.",
+            f"{_count_with_verb(len(unknown), 'file')} in {files_dir}, but not in the database: "
+            f"{name_some(unknown)}",
+            hint,
         )
 
 
@@ -68,15 +77,15 @@ def check_left_overs(subject: Subject) -> Iterator[Finding]:
     if uploads:
         yield note(
             "upload_left_over",
-            f"{len(uploads)} uploads were broken off ({naturalsize(_total(uploads))})",
-            "The next start removes them.",
+            f"Broken off: {count(len(uploads), 'upload')} ({naturalsize(_total(uploads))})",
+            "The next start tidies up.",
         )
     trash = [files_dir / TRASH_NAME / path for path in look_twice(subject, lambda: _find_trash(subject))]
     if trash:
         yield note(
             "trash_not_empty",
-            f"{len(trash)} deleted files are still on the disk ({naturalsize(_total(trash))})",
-            "The next start, or the next backup, removes them.",
+            f"Still on the disk: {count(len(trash), 'deleted file')} ({naturalsize(_total(trash))})",
+            "The next start, or the next backup, tidies up.",
         )
     if files_dir.is_symlink():
         yield note("files_is_link", f"{files_dir} is a symbolic link to {files_dir.readlink()}")
@@ -92,7 +101,8 @@ def _find_missing(subject: Subject) -> set[str]:
     return {row.path for row in _read_rows(subject) or [] if not _place_of(files_dir, row).is_file()}
 
 
-def _find_unknown(subject: Subject) -> set[str]:
+def find_unknown(subject: Subject) -> set[str]:
+    """Files that the database does not know; none when it cannot be read."""
     on_disk = set(list_files_on_disk(subject.paths.files_dir))
     rows = _read_rows(subject)
     return set() if rows is None else on_disk - {row.path for row in rows}
@@ -131,6 +141,10 @@ def _differs(subject: Subject, row: FileRow) -> bool:
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() != row.sha256
     return False
+
+
+def _count_with_verb(number: int, noun: str) -> str:
+    return f"{count(number, noun)} {'is' if number == 1 else 'are'}"
 
 
 def _total(paths: list[Path]) -> int:

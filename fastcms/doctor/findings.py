@@ -11,7 +11,10 @@ from fastcms.config import Settings
 from fastcms.locks import FileLock, Holder
 from fastcms.startup import COMMANDS, SERVING, STARTING
 
-RESTORE_HINT = "Copy the whole data folder first, then restore a backup: docs/disaster-recovery.md says how."
+RESTORE_HINT = (
+    "Stop the server, copy the whole data folder, then restore the newest good backup: "
+    "`fastcms backup restore NAME --now`. docs/disaster-recovery.md says more."
+)
 _MOST_NAMES = 5
 _MOMENT_SECONDS = 1
 
@@ -93,6 +96,11 @@ def look_twice(subject: Subject, find: Callable[[], set[str]]) -> list[str]:
         time.sleep(_MOMENT_SECONDS)
         found &= find()
     return sorted(found)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: '1 file', '2 files'."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def name_some(names: Iterable[object]) -> str:

@@ -10,6 +10,8 @@ from fastcms.doctor.findings import Finding, Subject, name_some, note, ok, probl
 from fastcms.startup import COMMANDS, SERVING, STARTING
 
 _OPEN_TO_OTHERS = 0o077
+# What a start leaves in an empty folder before it has made a database.
+_OURS = frozenset({"files", "backups", STARTING, SERVING, COMMANDS})
 
 
 def check_data_folder(subject: Subject) -> Iterator[Finding]:
@@ -38,20 +40,29 @@ def check_data_folder(subject: Subject) -> Iterator[Finding]:
             f"You are root, and the site in {folder} belongs to the user with the id {owner}.",
             f"Run other commands as that user: sudo -u '#{owner}' ...",
         )
-    else:
+    elif not is_foreign(subject.paths):
         yield ok("data_folder", f"The data folder is {folder}")
+    if is_foreign(subject.paths):
+        yield problem(
+            "data_folder_foreign",
+            f"{folder} is no data folder of FastCMS: it holds {_describe_some(folder)}, but no app.db and no "
+            "backups.",
+            "Set FASTCMS_DATA_DIR to the data folder of your site, and change nothing in this one.",
+        )
 
 
 def check_permissions(subject: Subject) -> Iterator[Finding]:
+    # Commands that change a whole folder must not be advised for somebody else's: /usr/share, mistyped.
+    if not _is_site(subject.paths):
+        return
     paths = [path for path in _private_paths(subject.paths) if os.path.lexists(path)]
     folder = subject.settings.data_dir
     owner = folder.stat().st_uid
     for path in paths:
-        wanted = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
-        if not path.is_symlink() and not os.access(path, wanted):
+        if not path.is_symlink() and (who := _who_is_kept_out(path)):
             yield problem(
                 "closed",
-                f"This user may not read and write {path}.",
+                f"{who} may not read and write {path}.",
                 f"Give it back to its owner: chown -R '#{owner}' {folder} && chmod -R u+rwX {folder}",
             )
     foreign = [path.name for path in paths if path.lstat().st_uid != owner]
@@ -87,6 +98,33 @@ def check_locks(subject: Subject) -> Iterator[Finding]:
         yield note("not_serving", "No server runs on this data folder, or it runs in another container")
     if who[COMMANDS]:
         yield ok("commands", f"At work: {name_some(who[COMMANDS])}")
+
+
+def _is_site(paths: DataPaths) -> bool:
+    """Whether FastCMS has worked here: that there is a folder `backups` says nothing, /var has one, too."""
+    traces = [paths.data_dir.glob("app.db*"), paths.backups_dir.glob("backup_*.zip")]
+    singles = [paths.data_dir / ".secret_key", paths.marker, paths.receipts]
+    return any(any(found) for found in traces) or any(os.path.lexists(path) for path in singles)
+
+
+def is_foreign(paths: DataPaths) -> bool:
+    """Whether the folder holds something, but nothing of a site. An empty one may become a site."""
+    folder = paths.data_dir
+    is_readable = folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+    return is_readable and not _is_site(paths) and any(path.name not in _OURS for path in folder.iterdir())
+
+
+def _describe_some(folder: Path) -> str:
+    return name_some(sorted(path.name for path in folder.iterdir()))
+
+
+def _who_is_kept_out(path: Path) -> str:
+    """Who cannot use a file or folder: its owner, whom root's rights do not help, or whoever runs this."""
+    is_folder = path.is_dir()
+    if ~path.stat().st_mode & (0o700 if is_folder else 0o600):
+        return "Its owner"
+    wanted = os.R_OK | os.W_OK | (os.X_OK if is_folder else 0)
+    return "" if os.access(path, wanted) else "This user"
 
 
 def _can_look_into(folder: Path) -> bool:

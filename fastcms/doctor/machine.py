@@ -45,7 +45,11 @@ def check_space(subject: Subject) -> Iterator[Finding]:
         free_bytes = disk.f_bavail * disk.f_frsize
         is_for_backups = folder.stat().st_dev == _existing(paths.backups_dir).stat().st_dev
         free = f"{naturalsize(free_bytes)} are free in {folder}"
-        hint = "Delete old backups or other files on this disk. Never delete app.db-wal."
+        little = f"Only {free}" if free_bytes else f"Nothing is free in {folder}"
+        hint = (
+            "Delete old backups (`fastcms backup delete NAME`) or other files on this disk. Never delete "
+            "app.db-wal."
+        )
         if disk.f_flag & os.ST_RDONLY:
             yield problem(
                 "disk_read_only",
@@ -53,9 +57,9 @@ def check_space(subject: Subject) -> Iterator[Finding]:
                 "Linux does this to a disk that fails: look at `dmesg`, and copy the data folder elsewhere.",
             )
         elif free_bytes < SPARE_BYTES:
-            yield problem("disk_full", f"Only {free}: the site can hardly save anything.", hint)
+            yield problem("disk_full", f"{little}: the site can hardly save anything.", hint)
         elif is_for_backups and free_bytes < needed_bytes:
-            yield warning("space_low", f"Only {free}; a backup may need {naturalsize(needed_bytes)}.", hint)
+            yield warning("space_low", f"{little}; a backup may need {naturalsize(needed_bytes)}.", hint)
         elif disk.f_files and disk.f_favail < len(sizes) + SPARE_FILES:
             yield warning(
                 "inodes_low",

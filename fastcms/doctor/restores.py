@@ -6,10 +6,11 @@ from datetime import datetime
 
 from humanize import naturaldelta, naturalsize
 
-from fastcms.backups.engine.paths import beside
+from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.pending import Phase, read_marker, read_receipts
 from fastcms.backups.engine.staging import is_staged, staged_restore_id
 from fastcms.backups.engine.undo import find_safety_copy
+from fastcms.backups.schemas import describe_what
 from fastcms.doctor.files import find_stale_uploads
 from fastcms.doctor.findings import Finding, Subject, look_twice, name_some, note, ok, problem, warning
 from fastcms.errors import RestoreError
@@ -21,12 +22,17 @@ def check_pending(subject: Subject) -> Iterator[Finding]:
     try:
         pending = read_marker(paths)
     except RestoreError as error:
-        yield problem("restore_marker_unreadable", error.message, "The next start moves it aside.")
+        yield problem(
+            "restore_marker_unreadable",
+            error.message,
+            "The next start moves it aside, unless it says below that a restore was interrupted.",
+        )
         return
     if pending is None:
         yield ok("restore", "No restore is pending")
         return
-    what = f"The restore of {pending.backup_filename}, which {pending.requested_by} asked for"
+    name = describe_what(pending.kind, pending.backup_filename)
+    what = f"The {name}, which {pending.requested_by} asked for"
     if pending.phase is Phase.STAGED and is_staged(paths, pending):
         yield note(
             "restore_pending",
@@ -49,8 +55,7 @@ def check_pending(subject: Subject) -> Iterator[Finding]:
         yield problem(
             "restore_interrupted",
             f"{what}, was interrupted half-way ({pending.phase}).",
-            "Start the server: it finishes the restore, or puts the old state back. "
-            f"Do not remove {paths.marker}.",
+            f"Start the server: it finishes it, or puts the old state back. Do not remove {paths.marker}.",
         )
 
 
@@ -59,21 +64,21 @@ def check_latest(subject: Subject) -> Iterator[Finding]:
     for latest in read_receipts(subject.paths.receipts):  # noqa: B007 - the last one is wanted
         pass
     if latest is not None and latest.outcome == Phase.ROLLED_BACK:
+        name = describe_what(latest.kind, latest.backup_filename)
         yield note(
             "restore_rolled_back",
-            f"The latest restore, of {latest.backup_filename}, failed, and the old state was put back: "
-            f"{latest.reason}",
+            f"The {name} failed, and the state before it was put back: {latest.reason}",
             "Restore another backup if you still want to.",
         )
 
 
 def check_left_overs(subject: Subject) -> Iterator[Finding]:
     paths = subject.paths
-    kept_marker = beside(paths.marker, ".unreadable")
-    if kept_marker.exists():
+    kept_markers = sorted(paths.backups_dir.glob(f"{paths.marker.name}.unreadable*"))
+    if kept_markers:
         yield note(
             "restore_marker_kept",
-            f"{kept_marker} was there as marker of a restore, but FastCMS had not written it.",
+            f"{name_some(kept_markers)} was there as marker of a restore, but FastCMS had not written it.",
             "Find out who did; then delete it.",
         )
     if paths.staging_dir.exists() and staged_restore_id(paths) is None and not subject.is_working_on_backups:
@@ -86,7 +91,7 @@ def check_left_overs(subject: Subject) -> Iterator[Finding]:
     if strays:
         yield problem(
             "restore_marker_lost",
-            f"A restore was interrupted, and its marker {paths.marker} is gone: "
+            f"A restore was interrupted, and its marker {paths.marker} is gone or spoilt: "
             f"{name_some(strays)} is of the state before.",
             "The server does not start, so that it never serves a mixture. If data/backups is a disk of its "
             "own, mount it; otherwise docs/disaster-recovery.md says what to do.",
@@ -124,11 +129,18 @@ def check_safety_copy(subject: Subject) -> Iterator[Finding]:
 def _find_strays(subject: Subject) -> set[str]:
     """What an interrupted restore had moved out of the way, without the marker that says so."""
     paths = subject.paths
-    if paths.marker.exists() or subject.holders(STARTING):
+    if _has_readable_marker(paths) or subject.holders(STARTING):
         return set()
     replaced = [paths.replaced(files_apart=files_apart) for files_apart in (False, True)]
     places = [path for state in replaced for path in (state.database, state.wal, state.files)]
     return {path.name for path in places if os.path.lexists(path)}
+
+
+def _has_readable_marker(paths: DataPaths) -> bool:
+    try:
+        return read_marker(paths) is not None
+    except RestoreError:
+        return False
 
 
 def _find_left_overs(subject: Subject) -> set[str]:

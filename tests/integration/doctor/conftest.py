@@ -2,17 +2,20 @@
 
 import hashlib
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fastcms.accounts.service import create_account
 from fastcms.backups import restoring, service
 from fastcms.config import Settings
 from fastcms.doctor.examination import Report, examine
 from fastcms.doctor.findings import Level
 from fastcms.media.service import add_file
 from fastcms.site import Site, new_site
+from fastcms.sqlite import sqlite3
 from fastcms.startup import serve_site, use_site
 
 NOTHING = {"not_serving"}
@@ -21,11 +24,13 @@ UPLOAD = "one_two_three.txt"
 
 @pytest.fixture
 def stopped(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Site:
-    """A site that is not running, with one upload and one backup."""
+    """A site that is not running, with one account, one upload and one backup."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASTCMS_DATA_DIR", str(settings.data_dir))
     site = new_site(settings)
     with serve_site(site):
+        with site.database.write() as session:
+            create_account(session, "me@example.com", "correct horse battery")
         source = tmp_path / UPLOAD
         source.write_bytes(b"one two three")
         with source.open("rb") as file:
@@ -87,6 +92,13 @@ def overwrite(path: Path, offset: int, content: bytes) -> None:
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(content)
+
+
+def change_database(site: Site, *statements: str) -> None:
+    """Change app.db as another program would, leaving no WAL behind."""
+    with closing(sqlite3.connect(site.settings.database_path, isolation_level=None)) as database:
+        for statement in statements:
+            database.execute(statement)
 
 
 def stage(site: Site) -> None:

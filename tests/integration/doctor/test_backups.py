@@ -6,8 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fastcms.backups import service
 from fastcms.site import Site
-from tests.integration.doctor.conftest import backup_path, found
+from fastcms.startup import use_site
+from tests.integration.doctor.conftest import (
+    add_private_file,
+    backup_path,
+    change_database,
+    found,
+    message_of,
+    upload_path,
+)
 
 
 def make_old(site: Site, age: timedelta) -> None:
@@ -32,3 +41,23 @@ def test_what_is_wrong_with_the_backups_is_found(stopped: Site, name: str) -> No
     breaks, expected = BACKUPS[name]
     breaks(stopped)
     assert found(stopped) == expected
+
+
+def test_what_the_newest_backup_says_of_itself_is_repeated(stopped: Site) -> None:
+    backup_path(stopped).unlink()
+    upload = upload_path(stopped)
+    content = upload.read_bytes()
+    upload.unlink()
+    with use_site(stopped):
+        service.create_backup(stopped)
+    add_private_file(upload, content)
+    assert found(stopped) == {"backup_problems"}
+    assert f"files/{upload.name} is missing on disk" in message_of(stopped, "backup_problems")
+
+
+def test_a_newest_backup_that_could_not_be_restored_is_a_problem(stopped: Site) -> None:
+    backup_path(stopped).unlink()
+    change_database(stopped, "CREATE TABLE mine (id)")
+    with use_site(stopped):
+        service.create_backup(stopped)
+    assert found(stopped) == {"backup_refused"}

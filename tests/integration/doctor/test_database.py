@@ -8,10 +8,21 @@ from contextlib import closing
 
 import pytest
 
+from fastcms.backups import service
 from fastcms.site import Site
 from fastcms.sqlite import sqlite3
+from fastcms.startup import serve_site, use_site
 from tests.e2e.conftest import clean_environment
-from tests.integration.doctor.conftest import add_private_file, data, found, overwrite
+from tests.integration.doctor.conftest import (
+    add_private_file,
+    backup_path,
+    change_database,
+    data,
+    examine_unchanged,
+    found,
+    message_of,
+    overwrite,
+)
 
 
 def leave_wal(site: Site) -> None:
@@ -24,13 +35,6 @@ def leave_wal(site: Site) -> None:
     subprocess.run(
         [sys.executable, "-c", program, site.settings.database_path], env=clean_environment(), check=False
     )
-
-
-def change_database(site: Site, *statements: str) -> None:
-    """Change app.db as another program would, leaving no WAL behind."""
-    with closing(sqlite3.connect(site.settings.database_path, isolation_level=None)) as database:
-        for statement in statements:
-            database.execute(statement)
 
 
 def put_another_database(site: Site) -> None:
@@ -108,3 +112,50 @@ def test_a_wal_without_its_index_is_not_touched(stopped: Site) -> None:
     leave_wal(stopped)
     (stopped.settings.data_dir / "app.db-shm").unlink()
     assert found(stopped) == {"database_unchecked"}
+
+
+def lose_the_database(site: Site) -> None:
+    """The disk of app.db fails, and somebody starts the server: it makes an empty site."""
+    site.settings.database_path.unlink()
+    with serve_site(site):
+        pass
+
+
+def test_an_empty_database_beside_a_backup_with_accounts_is_called_a_lost_one(stopped: Site) -> None:
+    lose_the_database(stopped)
+    assert found(stopped) == {"database_empty", "file_without_row"}
+    finding = next(f for f in examine_unchanged(stopped).findings if f.code == "database_empty")
+    assert f"fastcms backup restore {backup_path(stopped).name}" in finding.hint
+
+
+def test_backups_of_the_empty_site_do_not_hide_the_one_to_restore(stopped: Site) -> None:
+    wanted = backup_path(stopped).name
+    lose_the_database(stopped)
+    with use_site(stopped):
+        service.create_backup(stopped)
+    assert wanted in message_of(stopped, "database_empty")
+
+
+def test_an_empty_database_beside_unknown_files_is_called_a_lost_one(stopped: Site) -> None:
+    backup_path(stopped).unlink()
+    lose_the_database(stopped)
+    assert found(stopped) == {"database_empty", "file_without_row", "backup_none"}
+    finding = next(f for f in examine_unchanged(stopped).findings if f.code == "file_without_row")
+    assert "Keep them" in finding.hint
+    assert "Delete" not in finding.hint
+
+
+def test_a_new_site_with_a_backup_of_itself_is_healthy(stopped: Site) -> None:
+    """Whose nightly backup came before its first admin."""
+    backup_path(stopped).unlink()
+    change_database(stopped, "DELETE FROM accounts")
+    with use_site(stopped):
+        service.create_backup(stopped)
+    assert found(stopped) == set()
+
+
+def test_what_sqlite_says_of_damage_is_on_one_line(stopped: Site) -> None:
+    overwrite(stopped.settings.database_path, 4096, os.urandom(40960))
+    message = message_of(stopped, "database_damaged")
+    assert "\n" not in message
+    assert "\N{REPLACEMENT CHARACTER}" not in message

@@ -1,16 +1,19 @@
 """The doctor on the uploaded files."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 
 import pytest
 
 from fastcms.site import Site
+from tests.e2e.conftest import REPOSITORY
 from tests.integration.doctor.conftest import (
     add_private_file,
     backup_path,
     data,
+    examine_unchanged,
     found,
     overwrite,
     upload_path,
@@ -42,6 +45,16 @@ def test_a_changed_byte_in_a_file_or_a_backup_is_found_by_reading_everything(sto
     overwrite(archive, archive.read_bytes().index(b"one two three"), b"O")
     assert found(stopped) == set()
     assert found(stopped, is_deep=True) == {"file_damaged", "backup_damaged"}
+
+
+def test_a_file_that_is_missing_leads_to_how_to_get_it_back(stopped: Site) -> None:
+    name = upload_path(stopped).name
+    upload_path(stopped).unlink()
+    finding = next(f for f in examine_unchanged(stopped).findings if f.code == "file_missing")
+    assert finding.message == f"1 uploaded file is missing: {name}."
+    section = re.search("'(.+)'", finding.hint)
+    assert section is not None
+    assert f"\n## {section[1]}\n" in (REPOSITORY / "docs/disaster-recovery.md").read_text()
 
 
 def test_a_file_of_a_deletion_that_was_broken_off_is_not_missing(stopped: Site) -> None:

@@ -51,6 +51,19 @@ def test_what_others_may_read_is_found(stopped: Site, name: str) -> None:
     assert (path.name or "data") in message_of(stopped, "mode_open")
 
 
+@pytest.mark.parametrize("name", ["app.db", "files"])
+def test_what_its_owner_may_not_use_is_found_by_root_too(stopped: Site, name: str) -> None:
+    path = data(stopped, name)
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        report = examine()
+    finally:
+        path.chmod(mode)
+    finding = next(finding for finding in report.findings if finding.code == "closed")
+    assert str(path) in finding.message
+
+
 def test_what_belongs_to_another_user_is_found(stopped: Site) -> None:
     subprocess.run([*AS_ROOT, "chown", "65534", backup_path(stopped)], check=True)
     report = examine_unchanged(stopped)
@@ -97,3 +110,18 @@ def test_a_folder_without_a_site_is_said_to_be_one(tmp_path: Path, monkeypatch: 
     (tmp_path / "data").rmdir()
     (tmp_path / "data").write_text("what?")
     assert codes(examine()) == {"data_folder_no_folder"}
+
+
+def test_a_folder_of_something_else_is_no_site_and_no_command_is_advised_that_changes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Like /var, which has a folder `backups`, and is open to all."""
+    folder = tmp_path / "var"
+    (folder / "backups").mkdir(parents=True, mode=0o755)
+    (folder / "log").mkdir()
+    folder.chmod(0o755)
+    monkeypatch.setenv("FASTCMS_DATA_DIR", str(folder))
+    report = examine()
+    assert codes(report) == {"data_folder_foreign"}
+    assert "backups, log" in report.findings[0].message
+    assert not any("chmod" in finding.hint or "chown" in finding.hint for finding in report.findings)

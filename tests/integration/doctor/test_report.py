@@ -53,7 +53,8 @@ def test_the_command_says_at_its_end_whether_the_site_is_healthy(stopped: Site) 
     done = run_doctor(stopped)
     last = "The site needs your attention: 1 problem and 1 warning."
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, last)
-    assert "What to do: Upload them again, or restore a backup that holds them." in done.stdout
+    assert "1 uploaded file is missing: " in done.stdout
+    assert "'Getting one file back'" in done.stdout
 
 
 def test_the_command_answers_programs_in_json(stopped: Site) -> None:

@@ -8,14 +8,17 @@ from collections.abc import Callable
 
 import pytest
 
+from fastcms.backups import restoring
 from fastcms.backups.engine.pending import Phase, advance, read_marker
 from fastcms.backups.folder import data_paths
 from fastcms.site import Site
+from fastcms.startup import use_site
 from tests.integration.doctor.conftest import (
     add_private_file,
     backup_path,
     data,
     found,
+    message_of,
     restore,
     serve_until_tidy,
     stage,
@@ -33,6 +36,11 @@ def interrupt(site: Site) -> None:
 def lose_the_marker(site: Site) -> None:
     stage(site)
     data(site, "backups/.restore_pending").unlink()
+
+
+def spoil_the_marker(site: Site) -> None:
+    for name in ("app.db.replaced", "backups/.restore_pending"):
+        add_private_file(data(site, name))
 
 
 def change_what_is_staged(site: Site) -> None:
@@ -71,6 +79,10 @@ RESTORES: dict[str, tuple[Callable[[Site], object], set[str]]] = {
         lambda site: add_private_file(data(site, "app.db.replaced")),
         {"restore_marker_lost"},
     ),
+    "interrupted, then with a marker of somebody else": (
+        spoil_the_marker,
+        {"restore_marker_unreadable", "restore_marker_lost"},
+    ),
     "done": (restore, {"safety_copy"}),
     "rolled back": (fail_to_restore, {"restore_rolled_back"}),
 }
@@ -99,3 +111,13 @@ def test_nothing_is_called_left_over_while_somebody_works_with_it(stopped: Site)
         holder.stdout.readline()
         assert found(stopped) == set()
         holder.kill()
+
+
+def test_an_undo_is_called_an_undo(stopped: Site) -> None:
+    restore(stopped)
+    with use_site(stopped):
+        restoring.stage_undo(stopped, "me")
+    assert "The undo of the restore of backup_" in message_of(stopped, "restore_pending")
+    os.utime(data(stopped, "app.db.before_restore"), (0, 0))
+    serve_until_tidy(stopped)
+    assert "The undo of the restore of backup_" in message_of(stopped, "restore_rolled_back")
