@@ -5,7 +5,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,22 @@ class WorkerSite:
 
 @contextmanager
 def stopped(pids: set[int]) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    yield
-    for pid in pids:
-        os.kill(pid, signal.SIGCONT)
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def count_waiting(lock_path: Path) -> int:
+    """How many processes wait for a lock, as the kernel has it."""
+    inode = lock_path.stat().st_ino
+    return sum(
+        "-> FLOCK" in line and f":{inode} " in line for line in Path("/proc/locks").read_text().splitlines()
+    )
 
 
 def kill(pids: set[int]) -> None:
@@ -132,12 +144,21 @@ def site(tmp_path: Path) -> Iterator[WorkerSite]:
 
 
 def test_one_of_four_workers_restores_and_all_serve_the_restored_state(site: WorkerSite) -> None:
+    """All are there before the first one can begin: a command is still at work."""
     site.stage()
     assert site.ask_each_worker() == [["new", "old"]] * WORKERS
     site.server.stop()
-    site.start()
+    command = FileLock(site.paths.data_dir / ".commands")
+    with ThreadPoolExecutor() as pool:
+        with command.hold(is_shared=True, purpose="a slow command"):
+            starting = pool.submit(site.start)
+            wait_until(lambda: count_waiting(site.paths.data_dir / ".starting") == WORKERS - 1)
+        starting.result()
     assert site.ask_each_worker() == [["old"]] * WORKERS
     assert site.outcomes() == ["restored"]
+    # There is one receipt for a restore however often it is done.
+    assert site.server.terminal.count("restore restored") == 1
+    assert site.server.terminal.count("Started server process") == 2 * WORKERS
 
 
 def test_a_killed_worker_is_replaced_and_leaves_a_staged_restore_staged(site: WorkerSite) -> None:
