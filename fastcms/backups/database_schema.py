@@ -6,9 +6,9 @@ and other releases of SQLAlchemy, leave different text for the same table.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from itertools import chain, groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,11 +16,15 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from fastcms.backups.engine.refusals import unsafe
-from fastcms.content.fields import Field, RelationField, fields_adapter
+from fastcms.content.fields import Field, RelationField, fields_adapter, is_indexed
 from fastcms.content.models import RECORDS_TABLE_PREFIX
-from fastcms.content.tables import create_table
+from fastcms.content.tables import column_name, create_table
 from fastcms.database import upgrade_schema
 from fastcms.sqlite import sqlite3
+
+# What there is to know about a table: one row for each column, index and so on, which begins with that word.
+# The order of columns tells only a table's history.
+_Shape = Counter[tuple[Any, ...]]
 
 _COLLECTION_ID = re.compile("[0-9a-f]{20}", re.ASCII)
 # SQLite makes these for ANALYZE and AUTOINCREMENT.
@@ -29,26 +33,27 @@ _SQLITE_TABLES = {
     "sqlite_stat1": ["tbl", "idx", "stat"],
     "sqlite_stat4": ["tbl", "idx", "neq", "nlt", "ndlt", "sample"],
 }
-_TOKEN = re.compile(r"""--|/\*|"[^"]*"|'[^']*'|`[^`]*`|\[[^\]]*\]|\w+""")
+# Quotations need not end: seeking the end of each of a million brackets in a comment would take an hour.
+_TOKEN = re.compile(r"""--|/\*|"[^"]*"?|'[^']*'?|`[^`]*`?|\[[^\]]*\]?|\w+""")
 # What no PRAGMA tells about a table.
 _TELLTALE = {"--", "/*", "CHECK", "COLLATE", "GENERATED", "AS", "AUTOINCREMENT", "CONFLICT", "DEFERRABLE"}
-
-
-@dataclass(frozen=True)
-class _Collection:
-    id: str
-    fields: tuple[Field, ...]
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """What there is to know about a table; the order of its columns tells only its history."""
-
-    options: object
-    columns: object
-    indexes: object
-    references: object
-    constraints: object
+# Checking as many takes some ten seconds.
+_MOST_COLLECTIONS = 10_000
+_MOST_FIELDS = 200_000
+_COLUMNS = """
+    SELECT 'columns', name, upper(type), "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)
+"""
+_REFERENCES = """
+    SELECT 'references', seq, "table", "from", "to", on_update, on_delete, "match"
+    FROM pragma_foreign_key_list(?)
+"""
+# The columns of an index in its own order.
+_INDEXES = """
+    SELECT index_list.name, origin, "unique", partial, info.name, "desc", coll, key
+    FROM pragma_index_list(?) AS index_list, pragma_index_xinfo(index_list.name) AS info
+"""
+# Stand for names in the tables of models. No name of FastCMS's has such characters.
+_MODEL, _FIELD, _TARGET = "<model>", "<field>", "<target>"
 
 
 def refuse_strange_schema(database: sqlite3.Connection, revision: str) -> None:
@@ -56,27 +61,25 @@ def refuse_strange_schema(database: sqlite3.Connection, revision: str) -> None:
 
     Raises: UnsafeArchiveError.
     """
-    present = _names(database, "table")
-    for name in present & _SQLITE_TABLES.keys():
+    found = _outlines(database)
+    for name in found.keys() & _SQLITE_TABLES.keys():
         columns = [
             column for (column,) in database.execute("SELECT name FROM pragma_table_xinfo(?)", (name,))
         ]
         if columns != _SQLITE_TABLES[name]:
             raise _strange(f"its table {name} has columns that SQLite does not make")
-    present -= _SQLITE_TABLES.keys()
-    with _empty_session() as session:
+        del found[name]
+    with _empty_database() as session:
         upgrade_schema(session.connection(), revision)
-        expected = _names(_driver(session), "table")
-        _require_tables(present, expected, may_have_more=True)
-        for name in expected:
-            _compare(database, _driver(session), name)
-    collections = _read_collections(database)
-    expected |= {f"{RECORDS_TABLE_PREFIX}{collection.id}" for collection in collections.values()}
-    _require_tables(present, expected)
-    for collection in collections.values():
-        _compare_records(database, collection, collections)
-    known = {index for name in present for index, *_ in _index_list(database, name)}
-    _require_indexes(_names(database, "index"), known)
+        own = _shapes(_driver(session))
+    _require_tables(set(found), set(own), may_have_more=True)
+    indexes = _compare(database, found, own.items())
+    ids = _read_collection_ids(database)
+    records = {f"{RECORDS_TABLE_PREFIX}{key}" for key in ids.values()}
+    _require_tables(set(found), own.keys() | records)
+    indexes += _compare(database, found, _records_shapes(database, ids))
+    if indexes != database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'index'").fetchone()[0]:
+        raise _strange("it holds an index that belongs to no table")
 
 
 def _require_tables(present: set[str], expected: set[str], *, may_have_more: bool = False) -> None:
@@ -87,90 +90,124 @@ def _require_tables(present: set[str], expected: set[str], *, may_have_more: boo
         raise _strange(f"it holds a table that FastCMS does not make: {min(more)!r}")
 
 
-def _require_indexes(present: set[str], known: set[str]) -> None:
-    if present != known:
-        raise _strange(f"it holds an index that belongs to no table: {min(present ^ known)!r}")
+def _compare(
+    database: sqlite3.Connection, outlines: dict[str, _Shape], expected: Iterable[tuple[str, _Shape]]
+) -> int:
+    """Compare some tables with what they should be.
+
+    Returns: how many indexes they have.
+    """
+    indexes = 0
+    for table, shape in expected:
+        found = outlines[table] + _details(database, table)
+        if found != shape:
+            (part, *_) = next(iter((found - shape) or (shape - found)))
+            raise _strange(f"the table {table} has {part} that FastCMS does not make")
+        indexes += sum(part == "indexes" for part, *_ in found.elements())
+    return indexes
 
 
-def _read_collections(database: sqlite3.Connection) -> dict[str, _Collection]:
-    """The collections by their name, which relations are given by, in lower case."""
-    collections: dict[str, _Collection] = {}
+def _read_collection_ids(database: sqlite3.Connection) -> dict[str, str]:
+    """The collections' ids by their name, which relations are given by, in lower case."""
+    ids = {}
+    for count, (key, name) in enumerate(database.execute("SELECT id, name FROM collections"), start=1):
+        if count > _MOST_COLLECTIONS:
+            raise _too_large(f"{_MOST_COLLECTIONS:,} collections")
+        if not isinstance(key, str) or not isinstance(name, str) or not _COLLECTION_ID.fullmatch(key):
+            raise _strange_collection(name)
+        if ids.setdefault(name.lower(), key) != key:
+            raise _strange_collection(name)
+    return ids
+
+
+def _records_shapes(database: sqlite3.Connection, ids: dict[str, str]) -> Iterator[tuple[str, _Shape]]:
+    """What each collection's table should be: what all have, and what each kind of field adds to that."""
+    bare = _model_shape()
+    added: dict[tuple[str, bool], _Shape] = {}
+    fields_total = 0
     for key, name, stored in database.execute("SELECT id, name, fields FROM collections"):
-        try:
-            if not isinstance(name, str) or not _COLLECTION_ID.fullmatch(key):
-                raise TypeError("id")  # noqa: TRY301 - the same answer as to what pydantic refuses
-            collections[name.lower()] = _Collection(key, fields_adapter.validate_json(stored))
-        except (ValidationError, TypeError) as error:
-            raise unsafe(
-                f"database.db in the backup describes a collection as FastCMS does not: {str(name)[:100]!r}.",
-                code="database_rows_strange",
-            ) from error
-    return collections
+        fields = _parse_fields(name, stored)
+        fields_total += len(fields)
+        if fields_total > _MOST_FIELDS:
+            raise _too_large(f"{_MOST_FIELDS:,} fields")
+        shape = _renamed(bare, {_MODEL: key})
+        for field in fields:
+            kind = (field.type, is_indexed(field))
+            if kind not in added:
+                added[kind] = _model_shape(field) - bare
+            names = {_MODEL: key, column_name(_FIELD): column_name(field.name)}
+            if isinstance(field, RelationField):
+                names[_TARGET] = _target(field, ids)
+            shape.update(_renamed(added[kind], names))
+        yield f"{RECORDS_TABLE_PREFIX}{key}", shape
 
 
-def _compare_records(
-    database: sqlite3.Connection, collection: _Collection, collections: dict[str, _Collection]
-) -> None:
-    targets = {}
-    for field in collection.fields:
-        if isinstance(field, RelationField):
-            target = collections.get(field.collection.lower())
-            if target is None:
-                raise _strange(f"a field points into a collection that is missing: {field.collection!r}")
-            targets[field.name] = target.id
-    with _empty_session() as session:
-        create_table(session, collection.id, collection.fields, targets)
-        _compare(database, _driver(session), f"{RECORDS_TABLE_PREFIX}{collection.id}")
+def _parse_fields(name: object, stored: Any) -> tuple[Field, ...]:
+    try:
+        return fields_adapter.validate_json(stored)
+    except (ValidationError, TypeError) as error:
+        raise _strange_collection(name) from error
 
 
-def _compare(database: sqlite3.Connection, model: sqlite3.Connection, table: str) -> None:
-    found, expected = _shape(database, table), _shape(model, table)
-    for part in fields(_Shape):
-        if getattr(found, part.name) != getattr(expected, part.name):
-            raise _strange(f"the table {table} has {part.name} that FastCMS does not make")
+def _target(field: RelationField, ids: dict[str, str]) -> str:
+    target = ids.get(field.collection.lower())
+    if target is None:
+        raise _strange(f"a field points into a collection that is missing: {field.collection!r}")
+    return target
 
 
-def _shape(database: sqlite3.Connection, table: str) -> _Shape:
-    def ask(query: str, name: str = table) -> list[Any]:
-        return sorted(database.execute(query, (name,)).fetchall(), key=repr)
-
-    indexes = [
-        (
-            name if origin == "c" else None,
-            unique,
-            origin,
-            partial,
-            # In the order of the index, not of the answer.
-            database.execute("SELECT name, desc, coll, key FROM pragma_index_xinfo(?)", (name,)).fetchall(),
-        )
-        for name, unique, origin, partial in _index_list(database, table)
-    ]
-    (sql,) = database.execute(
-        "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
-    ).fetchone()
-    words = (word.upper() for word in _TOKEN.findall(sql))
-    return _Shape(
-        options=ask("SELECT type, wr, strict FROM pragma_table_list(?) WHERE schema = 'main'"),
-        columns=ask('SELECT name, upper(type), "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)'),
-        indexes=sorted(indexes, key=repr),
-        references=ask(
-            'SELECT seq, "table", "from", "to", on_update, on_delete, "match" FROM pragma_foreign_key_list(?)'
-        ),
-        constraints=Counter(word for word in words if word in _TELLTALE),
-    )
+def _model_shape(*fields: Field) -> _Shape:
+    """What a collection with a field like this one gets for its records."""
+    models = [field.model_copy(update={"name": _FIELD}) for field in fields]
+    with _empty_database() as session:
+        create_table(session, _MODEL, models, {_FIELD: _TARGET})
+        return _shapes(_driver(session))[f"{RECORDS_TABLE_PREFIX}{_MODEL}"]
 
 
-def _index_list(database: sqlite3.Connection, table: str) -> list[Any]:
-    query = 'SELECT name, "unique", origin, partial FROM pragma_index_list(?)'
-    return database.execute(query, (table,)).fetchall()
+def _renamed(shape: _Shape, names: dict[str, str]) -> _Shape:
+    def rename(cell: Any) -> Any:
+        if isinstance(cell, str):
+            for old, new in names.items():
+                cell = cell.replace(old, new)
+        return cell
+
+    return Counter({tuple(map(rename, row)): count for row, count in shape.items()})
 
 
-def _names(database: sqlite3.Connection, kind: str) -> set[str]:
-    return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = ?", (kind,))}
+def _shapes(database: sqlite3.Connection) -> dict[str, _Shape]:
+    return {table: outline + _details(database, table) for table, outline in _outlines(database).items()}
+
+
+def _outlines(database: sqlite3.Connection) -> dict[str, _Shape]:
+    """Of each table what is not to be asked for one by one, which would read the whole schema each time."""
+    outlines: dict[str, _Shape] = {}
+    for table, sql in database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"):
+        if not isinstance(table, str) or not isinstance(sql, str):
+            raise _strange("its list of tables holds what is no text")
+        words = (word.upper() for word in _TOKEN.findall(sql))
+        outlines[table] = Counter(("constraints", word) for word in words if word in _TELLTALE)
+    options = "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main'"
+    for table, *values in database.execute(options):
+        if table in outlines:  # not sqlite_schema
+            outlines[table]["options", *values] += 1
+    return outlines
+
+
+def _details(database: sqlite3.Connection, table: str) -> _Shape:
+    def ask(query: str) -> Iterable[tuple[Any, ...]]:
+        return database.execute(query, (table,))
+
+    shape = Counter(ask(_COLUMNS))
+    shape.update(ask(_REFERENCES))
+    for (index, *about), columns in groupby(ask(_INDEXES), key=lambda row: row[:4]):
+        # SQLite numbers the names of its own in the order of the table's text.
+        name = index if about[0] == "c" else None
+        shape["indexes", name, *about, *chain.from_iterable(row[4:] for row in columns)] += 1
+    return shape
 
 
 @contextmanager
-def _empty_session() -> Iterator[Session]:
+def _empty_database() -> Iterator[Session]:
     """A transaction on an empty database in memory."""
     engine = sa.create_engine("sqlite://", module=sqlite3, poolclass=sa.StaticPool)
     try:
@@ -187,4 +224,18 @@ def _driver(session: Session) -> sqlite3.Connection:
 def _strange(what: str) -> Exception:
     return unsafe(
         f"database.db in the backup was not made by FastCMS: {what}.", code="database_schema_strange"
+    )
+
+
+def _strange_collection(name: object) -> Exception:
+    return unsafe(
+        f"database.db in the backup describes a collection as FastCMS does not: {str(name)[:100]!r}.",
+        code="database_rows_strange",
+    )
+
+
+def _too_large(limit: str) -> Exception:
+    return unsafe(
+        f"database.db in the backup has more than {limit}: FastCMS can read no more.",
+        code="database_schema_too_large",
     )

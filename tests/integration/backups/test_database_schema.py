@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fastcms.backups import database_schema
 from fastcms.backups.contents import refuse_strange_contents
 from fastcms.config import Settings
 from fastcms.content import service as content
@@ -89,6 +90,83 @@ def test_a_strange_database_is_refused(own_site: Site) -> None:
         connection.execute("CREATE TABLE more (a)")
     with pytest.raises(UnsafeArchiveError, match="a table that FastCMS does not make: 'more'"):
         check(own_site)
+
+
+def test_names_of_fields_are_not_taken_for_others(own_site: Site) -> None:
+    names = ["field", "f_field", "model", "records_model", "target", "records_target", "a" * 64]
+    fields: list[dict[str, Any]] = [{"name": name, "type": "text"} for name in names]
+    with own_site.database.write() as session:
+        content.create_collection(session, "records", fields)
+        content.create_collection(
+            session, "more", [{**field, "type": "relation", "collection": "records"} for field in fields]
+        )
+    check(own_site)
+
+
+def test_an_index_that_another_table_should_have_is_refused(own_site: Site) -> None:
+    with own_site.database.write() as session:
+        content.create_collection(session, "one", [{"name": "a", "type": "text"}])
+        content.create_collection(session, "two", [{"name": "a", "type": "text"}])
+    with opened(own_site) as connection:
+        one, two = (key for (key,) in connection.execute("SELECT id FROM collections ORDER BY name"))
+        connection.execute(f"DROP INDEX ix_records_{one}_f_a")
+        connection.execute(f"CREATE INDEX ix_records_{one}_f_a ON records_{two} (f_a, created, id)")
+    with pytest.raises(UnsafeArchiveError, match="has indexes that FastCMS does not make"):
+        check(own_site)
+
+
+def test_a_comment_that_looks_like_a_million_quotations_is_refused_without_a_wait(own_site: Site) -> None:
+    with opened(own_site) as connection:
+        connection.execute(f"CREATE TABLE more (a /* {'[' * 1_000_000} */)")
+    with pytest.raises(UnsafeArchiveError, match="'more'"):
+        check(own_site)
+
+
+@pytest.mark.parametrize("column", ["name", "sql"])
+def test_a_schema_that_is_no_text_is_refused(own_site: Site, column: str) -> None:
+    with opened(own_site) as connection:
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute(
+            f"UPDATE sqlite_master SET {column} = CAST({column} AS BLOB) WHERE name = 'accounts'"
+        )
+    with pytest.raises(UnsafeArchiveError, match="no text"):
+        check(own_site)
+
+
+def test_two_collections_of_one_name_are_refused(own_site: Site) -> None:
+    with own_site.database.write() as session:
+        content.create_collection(session, "one", [])
+    with opened(own_site) as connection:
+        connection.execute("UPDATE collections SET name = 'É'")
+        connection.execute(
+            "INSERT INTO collections SELECT '00000000000000000000', 'é', '[]', 0, '', '' FROM collections"
+        )
+    with pytest.raises(UnsafeArchiveError) as refused:
+        check(own_site)
+    assert refused.value.code == "database_rows_strange"
+
+
+def test_more_collections_than_can_be_checked_are_refused(own_site: Site) -> None:
+    with opened(own_site) as connection:
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= 10000) "
+            "INSERT INTO collections SELECT printf('%020x', i), 'c' || i, '[]', 0, '', '' FROM n"
+        )
+    with pytest.raises(UnsafeArchiveError, match="more than 10,000 collections") as refused:
+        check(own_site)
+    assert refused.value.code == "database_schema_too_large"
+
+
+def test_more_fields_than_can_be_checked_are_refused(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with own_site.database.write() as session:
+        for name in ("one", "two"):
+            content.create_collection(session, name, [{"name": kind, "type": kind} for kind in TYPES])
+    monkeypatch.setattr(database_schema, "_MOST_FIELDS", 2 * len(TYPES))
+    check(own_site)
+    monkeypatch.setattr(database_schema, "_MOST_FIELDS", 2 * len(TYPES) - 1)
+    with pytest.raises(UnsafeArchiveError, match="fields") as refused:
+        check(own_site)
+    assert refused.value.code == "database_schema_too_large"
 
 
 @st.composite
