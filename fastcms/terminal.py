@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from fastcms.database import format_utc
 from fastcms.errors import FastCMSError, InvalidInputError, status_of
 from fastcms.site import Site
 
@@ -76,7 +78,7 @@ def confirm(question: str, *, yes: bool, as_json: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_json_value))
 
 
 @contextmanager
@@ -103,6 +105,10 @@ def _print_error(error: FastCMSError, *, as_json: bool) -> None:
     messages.print(f"[bold red]Error:[/] {_plain(error.message)}")
     if error.hint:
         messages.print(f"[bold]What to do:[/] {_plain(error.hint)}")
+
+
+def _json_value(value: object) -> str:
+    return format_utc(value) if isinstance(value, datetime) else str(value)
 
 
 def _plain(text: str) -> str:

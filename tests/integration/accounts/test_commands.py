@@ -1,7 +1,9 @@
 """`fastcms admin` and `fastcms token`, as a user types them."""
 
 import json
+import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pexpect
@@ -36,6 +38,8 @@ def test_the_first_admin_and_a_token_are_made_on_an_empty_folder(tmp_path: Path)
     assert "only time it is shown" in note
     [listed] = json.loads(fastcms(tmp_path, "token", "list", "--json")[1])
     assert (listed["name"], listed["scopes"]) == ("cron", ["backups:create"])
+    assert [datetime.fromisoformat(listed[name]).tzinfo for name in ("created", "expires")] == [UTC, UTC]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]{15}Z", listed["expires"])
     assert token.strip() not in json.dumps(listed)
     assert fastcms(tmp_path, "token", "revoke", "cron", "--yes")[0] == 0
     assert json.loads(fastcms(tmp_path, "token", "list", "--json")[1]) == []
