@@ -11,6 +11,7 @@ from fastcms.accounts.api import client_address
 from fastcms.accounts.schemas import Caller
 from fastcms.backups import receiving, restoring, service
 from fastcms.backups.answers import archive_answer
+from fastcms.backups.creation import RESTORE_REFUSED
 from fastcms.database import utc_now
 from fastcms.errors import PermissionDeniedError
 from fastcms.logs import get_logger
@@ -75,10 +76,15 @@ class BackupsPage(Page):
     @errors_as_messages
     async def confirm_restore(self, request: Request) -> Response:
         site, filename = get_site(request), request.path_params["filename"]
-        backup = await in_thread(service.find_backup, site, filename)
-        origin = await in_thread(receiving.find_origin, site, filename)
+        problems = (await in_thread(service.describe_backup, site, filename)).problems
         return self.render(
-            request, "backup_restore.html", title="Restore a backup", backup=backup, origin=origin
+            request,
+            "backup_restore.html",
+            title="Restore a backup",
+            backup=await in_thread(service.find_backup, site, filename),
+            origin=await in_thread(receiving.find_origin, site, filename),
+            problems=problems,
+            is_refused=any(problem.startswith(RESTORE_REFUSED) for problem in problems),
         )
 
     @route(f"{_NAME}/restore", methods=["POST"], name="backups-stage")

@@ -1,9 +1,13 @@
 """The page of backups."""
 
+from io import BytesIO
 from pathlib import Path
+
+from sqlalchemy import text
 
 from fastcms.backups import receiving, restoring, service
 from fastcms.backups.folder import alone, data_paths
+from fastcms.media import service as media
 from fastcms.site import Site
 from tests.conftest import PASSWORD
 from tests.integration.admin.conftest import Browser
@@ -34,6 +38,7 @@ def test_a_restore_is_explained_staged_and_cancelled(admin_browser: Browser, sit
     assert restoring.restore_status(site).state == "none"
     staged = admin_browser.send(path, {})
     assert "Staged: restart the server to complete" in staged.text
+    assert "start it the way you always do" in staged.text
     assert restoring.restore_status(site).requested_by == "admin@example.com"
     assert "A restore is waiting for a restart" in admin_browser.open("/").text
     twice = admin_browser.send(path, {})
@@ -45,6 +50,28 @@ def test_a_restore_is_explained_staged_and_cancelled(admin_browser: Browser, sit
     nothing = admin_browser.send("/backups/restore/cancel", {}, page="/backups")
     assert nothing.status_code == 200
     assert "alert-danger" in nothing.text
+
+
+def test_what_was_wrong_with_a_backup_is_said_before_the_button(admin_browser: Browser, site: Site) -> None:
+    whole = service.create_backup(site)
+    file = media.add_file(site, BytesIO(b"a picture"), "picture.txt")
+    stored = site.settings.files_dir / file.path
+    stored.unlink()
+    lacking = service.create_backup(site)
+    stored.write_bytes(b"a picture")
+    with site.database.write() as session:
+        session.execute(text("CREATE TABLE strange (x INTEGER)"))
+    refused = service.create_backup(site)
+    pages = {
+        backup: admin_browser.open(f"/backups/{backup.filename}/restore").text
+        for backup in (whole, lacking, refused)
+    }
+    assert "This backup" not in pages[whole]
+    assert "This backup lacks something" in pages[lacking]
+    assert f"files/{file.path} is missing on disk" in pages[lacking]
+    assert "This backup will be refused" in pages[refused]
+    for backup in (lacking, refused):
+        assert pages[backup].index("alert-danger") < pages[backup].index("Prepare this restore")
 
 
 def test_a_backup_that_is_not_there_is_a_message_and_no_error(admin_browser: Browser, site: Site) -> None:
