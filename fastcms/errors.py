@@ -209,7 +209,7 @@ class NoSafetyCopyError(RestoreError):
 class UnusableSafetyCopyError(RestoreError):
     """The state before a restore is there, but only by hand can it be gone back to."""
 
-    code = "safety_copy_unusable"
+    code = "safety_copy_damaged"
 
 
 class RolledBackError(RestoreError):
