@@ -101,13 +101,12 @@ def is_one_mount(one_dir: Path, other_dir: Path) -> bool:
 
     One file system may be mounted twice, as containers do it; then st_dev is the same, and only a rename
     tells (https://man7.org/linux/man-pages/man2/rename.2.html, EXDEV). Linux compares the mounts before it
-    looks for the file, so a name that nobody has is enough.
+    refuses to rename a folder's dot, so nothing can move.
     """
     if one_dir.stat().st_dev != other_dir.stat().st_dev:
         return False
-    name = ".no-such-file"
     try:
-        os.rename(one_dir / name, other_dir / name)  # noqa: PTH104 - as plain as what it asks
+        os.rename(f"{one_dir}/.", f"{other_dir}/.")  # noqa: PTH104 - a Path would drop the dot
     except OSError as error:
         return error.errno != errno.EXDEV
     return True
