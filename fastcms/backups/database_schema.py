@@ -109,7 +109,7 @@ def _compare(
 
 def _read_collection_ids(database: sqlite3.Connection) -> dict[str, str]:
     """The collections' ids by their name, which relations are given by, in lower case."""
-    ids = {}
+    ids: dict[str, str] = {}
     for count, (key, name) in enumerate(database.execute("SELECT id, name FROM collections"), start=1):
         if count > _MOST_COLLECTIONS:
             raise _too_large(f"{_MOST_COLLECTIONS:,} collections")
