@@ -10,7 +10,7 @@ from fastcms.backups import receiving, restoring, service
 from fastcms.backups.commands import Filename, backup_app, progress_bar, show_problems, site_of, who
 from fastcms.backups.engine.pending import PendingRestore, RestoreReceipt
 from fastcms.backups.schemas import RestoreState, SafetyCopyInfo, describe_restores, describe_what
-from fastcms.errors import NoSafetyCopyError, RestoreError, RestorePendingError, RolledBackError
+from fastcms.errors import NoSafetyCopyError, RestoreError, RolledBackError
 from fastcms.site import Site
 from fastcms.terminal import (
     JsonOption,
@@ -42,7 +42,7 @@ def stage_restore(
     with errors_as_exit_codes(as_json=as_json):
         site = site_of(context)
         backup = service.find_backup(site, filename)
-        _require_nothing_staged(site)
+        restoring.require_nothing_staged(site)  # before anybody is asked
         problems = service.describe_backup(site, filename).problems
         show_problems(problems)
         origin = receiving.find_origin(site, filename)
@@ -67,7 +67,7 @@ def stage_undo(
     """Prepare the way back to the state before the latest restore; the next start of the server takes it."""
     with errors_as_exit_codes(as_json=as_json):
         site = site_of(context)
-        _require_nothing_staged(site)
+        restoring.require_nothing_staged(site)  # before anybody is asked
         _require_safety_copy(site)
         question = f"Go back to the state before the latest restore{_when(now=now)}?"
         confirm(question, yes=yes, as_json=as_json)
@@ -126,16 +126,6 @@ def list_restores(context: typer.Context, as_json: JsonOption = False) -> None:
 
 def _when(*, now: bool) -> str:
     return ", now" if now else " when the server next starts"
-
-
-def _require_nothing_staged(site: Site) -> None:
-    """Before anybody is asked. Raises: RestorePendingError."""
-    try:
-        restoring.require_nothing_staged(site)
-    except RestorePendingError as error:
-        staged = restoring.restore_status(site)
-        what = describe_what(staged.kind, staged.backup_filename)
-        raise RestorePendingError(f"The {what} is already staged.", hint=error.hint) from error
 
 
 def _require_safety_copy(site: Site) -> SafetyCopyInfo:

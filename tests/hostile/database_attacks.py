@@ -100,6 +100,13 @@ sql(
 )
 sql(STRANGE, "virtual table", "CREATE VIRTUAL TABLE v USING fts5(a)")
 sql(STRANGE, "unknown table", "CREATE TABLE more (a)")
+for kind in ("table", "index"):
+    sql(
+        STRANGE,
+        f"{kind} whose SQL is no text",
+        WRITABLE,
+        f"UPDATE sqlite_master SET sql = CAST(sql AS BLOB) WHERE type = '{kind}'",
+    )
 sql(STRANGE, "records of no collection", "CREATE TABLE records_0123456789abcdef0123 (id TEXT)")
 sql(STRANGE, "collection without records", "DROP TABLE POSTS")
 sql(STRANGE, "missing table", "DROP TABLE login_failures")

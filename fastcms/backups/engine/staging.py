@@ -98,8 +98,9 @@ def require_nothing_pending(paths: DataPaths) -> None:
     """Raise RestorePendingError when a restore is staged or was interrupted."""
     pending = read_marker(paths)
     if pending is not None:
+        what = "An undo of the restore" if pending.kind is Kind.UNDO else "A restore"
         raise RestorePendingError(
-            f"A restore of {pending.backup_filename} is already staged.",
+            f"{what} of {pending.backup_filename} is already staged.",
             hint="Restart the server to complete it, or cancel it first.",
         )
 

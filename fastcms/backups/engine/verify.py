@@ -80,7 +80,12 @@ def _check_schema(connection: sqlite3.Connection) -> None:
     connection.set_progress_handler(lambda: next(looks, None) is None, _STEPS_BETWEEN_LOOKS)
     try:
         for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
-            if kind not in ("table", "index") or (sql or "").upper().startswith("CREATE VIRTUAL"):
+            is_text = isinstance(sql, str | None)  # a stranger may store anything there
+            if (
+                kind not in ("table", "index")
+                or not is_text
+                or (sql or "").upper().startswith("CREATE VIRTUAL")
+            ):
                 raise unsafe(
                     f"database.db in the backup holds a {kind} that FastCMS does not make: {name!r}.",
                     code="database_schema_strange",
