@@ -4,6 +4,7 @@ Every block marked `bash` is run, in order, against a real server; blocks marked
 servers, or show one request with placeholders).
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def test_going_back_by_hand_brings_the_state_before_the_restore(reader: Reader) 
     server.kill()
 
     text = (REPOSITORY / "docs/disaster-recovery.md").read_text()
-    section = text[text.index("## Going back") : text.index("## Restoring on a new machine")]
+    section = text[text.index("## Going back") : text.index("If `data/files` is a disk of its own, `mv`")]
     commands = [re.sub("^ +", "", match[3], flags=re.MULTILINE) for match in _BLOCK.finditer(section)]
     assert commands.pop(0) == "fastcms backup undo\n"
     assert len(commands) == 2
@@ -129,10 +130,111 @@ def test_a_backup_can_be_checked_without_fastcms(reader: Reader) -> None:
         'curl -X POST http://localhost:8000/api/v1/files -H "Authorization: Bearer $TOKEN" -F file=@note.txt'
     )
     reader.type(".venv/bin/fastcms backup create")
-    (check,) = [block for block in blocks("docs/disaster-recovery.md", "sh") if "sha256sum" in block]
+    (check,) = [block for block in blocks("docs/disaster-recovery.md", "sh") if "--quiet -c" in block]
     lines = reader.type(f"({check})").splitlines()
     assert lines[:3] == ["all files are as they were written", "ok", "1"]
     assert '  "problems": [],' in lines
+
+
+def blocks_of_section(title: str) -> list[str]:
+    text = (REPOSITORY / "docs/disaster-recovery.md").read_text()
+    section = text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return [re.sub(f"^{match[1]}", "", match[3], flags=re.MULTILINE) for match in _BLOCK.finditer(section)]
+
+
+def upload_note(reader: Reader, text: str) -> str:
+    """Upload a file; return its URL."""
+    reader.type(f"""echo "{text}" > note.txt; TOKEN=${{TOKEN:-$(.venv/bin/fastcms token create guide)}}""")
+    answer = reader.type(
+        'curl -X POST http://localhost:8000/api/v1/files -H "Authorization: Bearer $TOKEN" -F file=@note.txt'
+    )
+    return f"http://localhost:8000{json.loads(answer)['url']}"
+
+
+@pytest.mark.parametrize("fault", ["missing", "damaged"])
+def test_one_file_is_got_back_without_a_restart(reader: Reader, fault: str) -> None:
+    url = upload_note(reader, "a note")
+    reader.type(".venv/bin/fastcms backup create")
+    (path,) = (reader.server.folder / "data/files").glob("note_*.txt")
+    name = path.name
+    path.unlink() if fault == "missing" else path.write_text("damaged")
+    asked, taken, checked, compared = blocks_of_section("Getting one file back")
+    assert reader.type(asked.replace("sunset", "note")) == f"{name}\n"
+    reader.type(re.sub("NAME=.*", f"NAME={name}", taken))
+    assert reader.type(checked) == f"data/files/{name}: OK\n"
+    assert reader.type(compared) == f"files/{name}: OK\n"
+    assert reader.type(f"curl {url}") == "a note\n"
+    assert "All uploaded files have the bytes" in reader.type(".venv/bin/fastcms doctor --deep")
+
+
+# Dies like a power cut at the n-th change of a name in the swap.
+_DIE = """
+import os, sys
+from pathlib import Path
+from fastcms.backups.engine import moving
+left = int(sys.argv[1])
+def dying(original):
+    def method(self, *arguments):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return original(self, *arguments)
+    return method
+for name in ("rename", "hardlink_to", "replace"):
+    setattr(Path, name, dying(getattr(Path, name)))
+from fastcms.config import load_settings
+from fastcms.site import new_site
+from fastcms.startup import serve_site
+with serve_site(new_site(load_settings())):
+    pass
+"""
+
+
+def interrupt_a_restore(reader: Reader, steps: int) -> str:
+    """Leave a swap as it is after so many steps; return the URL of a file of the state before."""
+    reader.type(".venv/bin/fastcms backup create")
+    url = upload_note(reader, "of the state before")
+    reader.type(f".venv/bin/fastcms backup restore {_EXAMPLE_BACKUP} --yes")
+    reader.server.stop()
+    (reader.server.folder / "die.py").write_text(_DIE)
+    assert "died" in reader.type(f".venv/bin/python die.py {steps} || echo died")
+    assert (reader.backups_dir / ".restore_pending").exists()
+    return url
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+def test_an_interrupted_restore_can_be_taken_back_by_hand(reader: Reader, steps: int) -> None:
+    url = interrupt_a_restore(reader, steps)
+    copy, back, _ = blocks_of_section("A restore that was interrupted")
+    reader.type(f"{copy}\nset +e\n{back}\nset -e")
+    reader.server.start()
+    assert reader.type(f"curl {url}") == "of the state before\n"
+    assert "No restore so far." in reader.type(".venv/bin/fastcms backup status")
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+def test_an_interrupted_restore_can_be_given_up_for_another_one(reader: Reader, steps: int) -> None:
+    url = upload_note(reader, "in the backup")
+    interrupt_a_restore(reader, steps)
+    copy, _, keep = blocks_of_section("A restore that was interrupted")
+    reader.type(f"{copy}\nset +e\n{keep}\nset -e")
+    reader.type(f".venv/bin/fastcms backup restore {_EXAMPLE_BACKUP} --now --yes")
+    reader.server.start()
+    assert reader.type(f"curl {url}") == "in the backup\n"
+    assert "Latest restore: backup_" in reader.type(".venv/bin/fastcms backup status")
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+def test_recovery_by_hand_in_the_middle_of_a_restore(reader: Reader, steps: int) -> None:
+    url = upload_note(reader, "in the backup")
+    interrupt_a_restore(reader, steps)
+    aside, *commands = blocks_of_section("By hand, without FastCMS")
+    reader.type(f"cp -a data data.broken\nset +e\n{aside}\nset -e\nmkdir -p data/files")
+    for block in commands:
+        reader.type(block.replace("unzip ", "unzip -o "))  # the answer `A`
+    reader.server.start()
+    assert reader.type(f"curl {url}") == "in the backup\n"
 
 
 def test_every_bash_block_is_meant_to_be_run() -> None:
