@@ -9,6 +9,7 @@ from humanize import naturaldelta, naturalsize
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.pending import Phase, read_marker, read_receipts
 from fastcms.backups.engine.staging import is_staged, staged_restore_id
+from fastcms.backups.engine.swap import find_strays
 from fastcms.backups.engine.undo import find_safety_copy
 from fastcms.backups.schemas import describe_what
 from fastcms.doctor.files import find_stale_uploads
@@ -128,12 +129,9 @@ def check_safety_copy(subject: Subject) -> Iterator[Finding]:
 
 def _find_strays(subject: Subject) -> set[str]:
     """What an interrupted restore had moved out of the way, without the marker that says so."""
-    paths = subject.paths
-    if _has_readable_marker(paths) or subject.holders(STARTING):
+    if _has_readable_marker(subject.paths) or subject.holders(STARTING):
         return set()
-    replaced = [paths.replaced(files_apart=files_apart) for files_apart in (False, True)]
-    places = [path for state in replaced for path in (state.database, state.wal, state.files)]
-    return {path.name for path in places if os.path.lexists(path)}
+    return {path.name for path in find_strays(subject.paths)}
 
 
 def _has_readable_marker(paths: DataPaths) -> bool:
