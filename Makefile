@@ -24,7 +24,7 @@ run: $(VENV)/run.stamp ## Start the server on http://localhost:8000 and print wh
 
 .PHONY: test
 test: $(VENV)/test.stamp programs check ## Check and test everything (what CI runs)
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist worksteal
 
 .PHONY: crash
 crash: $(VENV)/test.stamp programs ## Kill, fail and fill the disk at every call of backup and restore (half an hour)
