@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,11 @@ def fastcms(folder: Path, *words: str) -> tuple[int, str, str]:
         text=True,
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def heed_interrupts() -> None:
+    """Tests that were started in the background ignore Ctrl-C, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_the_first_admin_and_a_token_are_made_on_an_empty_folder(tmp_path: Path) -> None:
@@ -73,7 +79,11 @@ def test_accounts_are_listed_and_removed_but_never_the_last_admin(tmp_path: Path
 def test_a_command_that_waits_for_an_answer_holds_nothing(tmp_path: Path, command: str) -> None:
     """A starting server waits for commands that have the site open."""
     terminal = pexpect.spawn(
-        f"fastcms {command}", cwd=str(tmp_path), env=clean_environment(), encoding="utf-8"
+        f"fastcms {command}",
+        cwd=str(tmp_path),
+        env=clean_environment(),
+        encoding="utf-8",
+        preexec_fn=heed_interrupts,
     )
     terminal.expect([":", "y/N"])
     assert not (tmp_path / "data").exists()
