@@ -103,6 +103,7 @@ def make_safety_copy(replaced: State, safety: State) -> None:
         replaced.database.replace(safety.database)
     if replaced.wal.exists():
         replaced.wal.replace(safety.wal)
+    remove(replaced.shm)
     if replaced.files.exists():
         replaced.files.rename(safety.files)
     _fsync_folders(safety.database.parent, safety.files.parent)

@@ -24,7 +24,14 @@ from fastcms.backups.engine.pending import (
     write_marker,
 )
 from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
-from fastcms.durability import fsync_file, fsync_folder, remove, require_free_space, write_durably
+from fastcms.durability import (
+    fsync_file,
+    fsync_folder,
+    partial_path_of,
+    remove,
+    require_free_space,
+    write_durably,
+)
 from fastcms.errors import NoPendingRestoreError, RestorePendingError
 
 _ID_NAME = "restore.json"
@@ -145,7 +152,10 @@ def has_signed(state: State, restore_id: str) -> bool:
 
 
 def unsign_files(state: State) -> None:
-    remove(state.files / RESTORE_ID_NAME)
+    """Take the id away again, or what a crash left of it."""
+    path = state.files / RESTORE_ID_NAME
+    remove(partial_path_of(path))
+    remove(path)
 
 
 def staged_restore_id(paths: DataPaths) -> str | None:
@@ -164,6 +174,8 @@ def remove_stale_staging(paths: DataPaths) -> None:
         set_aside(paths.staging_dir)
     for folder in paths.staging_dirs[1:]:
         set_aside(folder)
+    for state in (paths.live, *(paths.safety(files_apart=files_apart) for files_apart in (False, True))):
+        unsign_files(state)
 
 
 def discard_staging(paths: DataPaths) -> None:
