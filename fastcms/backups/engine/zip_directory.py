@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from fastcms.backups.engine.refusals import corrupt, unsafe
 
 LOCAL_SIGNATURE, CENTRAL_SIGNATURE = b"PK\x03\x04", b"PK\x01\x02"
-_END_SIGNATURE, _LOCATOR_SIGNATURE, _RECORD_SIGNATURE = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
+END_SIGNATURE, LOCATOR_SIGNATURE, RECORD_SIGNATURE = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
 # Signature; this disk, the directory's disk; entries on this disk, entries; size, offset; comment's length.
-_END = struct.Struct("<4sHHHHLLH")
+END = struct.Struct("<4sHHHHLLH")
 # Signature; the record's disk; its offset; number of disks.
-_LOCATOR = struct.Struct("<4sLQL")
-# Signature; size of the rest; two versions; the disks, counts, size and offset of _END.
-_RECORD = struct.Struct("<4sQHHLLQQQQ")
-_RECORD_REST_BYTES = _RECORD.size - 12
+LOCATOR = struct.Struct("<4sLQL")
+# Signature; size of the rest; two versions; the disks, counts, size and offset of END.
+RECORD = struct.Struct("<4sQHHLLQQQQ")
+RECORD_REST_BYTES = RECORD.size - 12
 _LONGEST_COMMENT_BYTES = 0xFFFF
 # As far from its end a file is searched for an archive's end, to explain why it is not at the very end.
 _LONGEST_SUFFIX_BYTES = 1024**2
@@ -54,16 +54,16 @@ def read_at(descriptor: int, offset: int, size_bytes: int) -> bytes:
 def find_directory(descriptor: int) -> Directory:
     """Read the records at the archive's end. Raises: CorruptArchiveError; UnsafeArchiveError."""
     file_bytes = os.fstat(descriptor).st_size
-    tail_bytes = min(file_bytes, _END.size + _LONGEST_COMMENT_BYTES)
+    tail_bytes = min(file_bytes, END.size + _LONGEST_COMMENT_BYTES)
     tail = read_at(descriptor, file_bytes - tail_bytes, tail_bytes)
     _refuse_other_ends(descriptor, tail, file_bytes)
-    end_offset = file_bytes - _END.size
-    _, *fields, _ = _END.unpack(tail[-_END.size :])
+    end_offset = file_bytes - END.size
+    _, *fields, _ = END.unpack(tail[-END.size :])
     zip64 = _read_zip64(descriptor, end_offset)
     if zip64 is not None:
         _refuse_contradiction(fields, zip64)
         fields = zip64
-        end_offset -= _RECORD.size + _LOCATOR.size
+        end_offset -= RECORD.size + LOCATOR.size
     disk, directory_disk, here, entry_count, size_bytes, offset = fields
     if disk or directory_disk or here != entry_count:
         raise unsafe("The archive is one part of several.", code="archive_multi_disk", hint=_ONE_FILE)
@@ -87,29 +87,29 @@ _ONE_FILE = "Make one file of it: a backup is never split."
 
 def _refuse_other_ends(descriptor: int, tail: bytes, file_bytes: int) -> None:
     """Refuse an archive unless its last 22 bytes are its end, and no other place could be taken for it."""
-    own = len(tail) - _END.size
-    if own < 0 or not tail.startswith(_END_SIGNATURE, own):
+    own = len(tail) - END.size
+    if own < 0 or not tail.startswith(END_SIGNATURE, own):
         _explain_missing_end(descriptor, file_bytes)
     if tail[-2:] != b"\0\0":
         raise corrupt("The archive is cut off within the comment at its end.", code="archive_truncated")
-    position = tail.find(_END_SIGNATURE)
+    position = tail.find(END_SIGNATURE)
     while position < own:
         # A reader that looks for an end whose comment reaches to the end of the file would take this one.
-        if position + _END.size + _comment_bytes(tail, position) == len(tail):
+        if position + END.size + _comment_bytes(tail, position) == len(tail):
             raise unsafe(
                 "The archive has several ends: programs would disagree about what is in it.",
                 code="archive_several_ends",
             )
-        position = tail.find(_END_SIGNATURE, position + 1)
+        position = tail.find(END_SIGNATURE, position + 1)
 
 
 def _explain_missing_end(descriptor: int, file_bytes: int) -> None:
     searched_bytes = min(file_bytes, _LONGEST_SUFFIX_BYTES)
     tail = read_at(descriptor, file_bytes - searched_bytes, searched_bytes)
-    position = len(tail) - _END.size + len(_END_SIGNATURE)
-    while (position := tail.rfind(_END_SIGNATURE, 0, max(0, position))) >= 0:
-        *_, size_bytes, offset, comment_bytes = _END.unpack_from(tail, position)
-        rest_bytes = len(tail) - position - _END.size
+    position = len(tail) - END.size + len(END_SIGNATURE)
+    while (position := tail.rfind(END_SIGNATURE, 0, max(0, position))) >= 0:
+        *_, size_bytes, offset, comment_bytes = END.unpack_from(tail, position)
+        rest_bytes = len(tail) - position - END.size
         if comment_bytes == rest_bytes:
             raise unsafe(
                 f"The archive carries a comment of {comment_bytes:,} bytes, which no backup has.",
@@ -127,24 +127,24 @@ def _explain_missing_end(descriptor: int, file_bytes: int) -> None:
 
 
 def _comment_bytes(tail: bytes, position: int) -> int:
-    return int.from_bytes(tail[position + _END.size - 2 : position + _END.size], "little")
+    return int.from_bytes(tail[position + END.size - 2 : position + END.size], "little")
 
 
 def _read_zip64(descriptor: int, end_offset: int) -> list[int] | None:
     """The six numbers of the ZIP64 record; None when there is none."""
-    if end_offset < _LOCATOR.size:
+    if end_offset < LOCATOR.size:
         return None
-    signature, record_disk, offset, disks = _LOCATOR.unpack(
-        read_at(descriptor, end_offset - _LOCATOR.size, _LOCATOR.size)
+    signature, record_disk, offset, disks = LOCATOR.unpack(
+        read_at(descriptor, end_offset - LOCATOR.size, LOCATOR.size)
     )
-    if signature != _LOCATOR_SIGNATURE:
+    if signature != LOCATOR_SIGNATURE:
         return None
     if record_disk or disks != 1:
         raise unsafe("The archive is one part of several.", code="archive_multi_disk", hint=_ONE_FILE)
-    if offset != end_offset - _LOCATOR.size - _RECORD.size:
+    if offset != end_offset - LOCATOR.size - RECORD.size:
         raise unsafe("The archive's ZIP64 record is not where it has to be.", code="archive_zip64")
-    signature, rest_bytes, _, _, *numbers = _RECORD.unpack(read_at(descriptor, offset, _RECORD.size))
-    if signature != _RECORD_SIGNATURE or rest_bytes != _RECORD_REST_BYTES:
+    signature, rest_bytes, _, _, *numbers = RECORD.unpack(read_at(descriptor, offset, RECORD.size))
+    if signature != RECORD_SIGNATURE or rest_bytes != RECORD_REST_BYTES:
         raise unsafe("The archive's ZIP64 record is malformed.", code="archive_zip64")
     return list(numbers)
 
@@ -170,8 +170,8 @@ def _refuse_place(descriptor: int, offset: int, size_bytes: int, end_offset: int
             code="archive_truncated",
         )
     gap_bytes = end_offset - offset - size_bytes
-    first = read_at(descriptor, offset + size_bytes, min(gap_bytes, _END.size + _LONGEST_COMMENT_BYTES))
-    if _END_SIGNATURE in first:
+    first = read_at(descriptor, offset + size_bytes, min(gap_bytes, END.size + _LONGEST_COMMENT_BYTES))
+    if END_SIGNATURE in first:
         raise unsafe(
             "The archive has several ends: programs would disagree about what is in it.",
             code="archive_several_ends",

@@ -28,16 +28,16 @@ STORED, DEFLATED = 0, 8
 _LARGEST_DEFLATE_RATIO = 1032
 # Signature; made by, needs; flags, method, time, date; CRC-32, compressed size, size; lengths of name, extra
 # fields and comment; disk, internal attributes; external attributes, offset of the local header.
-_CENTRAL = struct.Struct("<4sHHHHHHLLLHHHHHLL")
+CENTRAL = struct.Struct("<4sHHHHHHLLLHHHHHLL")
 # Signature; needs, flags, method, time, date; CRC-32, compressed size, size; lengths of name and extra.
-_LOCAL = struct.Struct("<4sHHHHHLLLHH")
+LOCAL = struct.Struct("<4sHHHHHLLLHH")
 _WINDOW_BYTES = 256 * 1024
 _USUAL_EXTRA_BYTES = 64
 
 _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 _DATA_DESCRIPTOR = 1 << 3
-_UTF8 = 1 << 11
-_HARMLESS = 1 << 1 | 1 << 2 | _UTF8  # 1 and 2: how hard the compressor tried
+UTF8_NAME = 1 << 11
+_HARMLESS = 1 << 1 | 1 << 2 | UTF8_NAME  # 1 and 2: how hard the compressor tried
 _SYSTEMS_WITH_UTF8 = {3, 19}  # Unix, macOS
 
 
@@ -117,11 +117,11 @@ class _Header:
 
 
 def _read_central(file: BinaryIO) -> _Header:
-    fixed = file.read(_CENTRAL.size)
-    if len(fixed) != _CENTRAL.size or not fixed.startswith(CENTRAL_SIGNATURE):
+    fixed = file.read(CENTRAL.size)
+    if len(fixed) != CENTRAL.size or not fixed.startswith(CENTRAL_SIGNATURE):
         raise corrupt("The archive's directory is damaged.", code="archive_directory")
     (_, made_by, _, flags, method, _, _, crc32, compressed_bytes, size_bytes, name_bytes, extra_bytes,
-     comment_bytes, disk, _, attributes, offset) = _CENTRAL.unpack(fixed)  # fmt: skip
+     comment_bytes, disk, _, attributes, offset) = CENTRAL.unpack(fixed)  # fmt: skip
     variable = file.read(name_bytes + extra_bytes)
     if len(variable) != name_bytes + extra_bytes:
         raise corrupt("The archive's directory is damaged.", code="archive_directory")
@@ -146,7 +146,7 @@ def _decode_name(raw_name: bytes, flags: int, made_by: int, unicode_path: bytes 
             f"The entry {raw_name!r} has a second name, {unicode_path!r}: programs would disagree about it.",
             code="archive_name_renamed",
         )
-    is_utf8 = flags & _UTF8 or unicode_path is not None or made_by >> 8 in _SYSTEMS_WITH_UTF8
+    is_utf8 = flags & UTF8_NAME or unicode_path is not None or made_by >> 8 in _SYSTEMS_WITH_UTF8
     try:
         return raw_name.decode("utf-8" if is_utf8 else "ascii")
     except UnicodeDecodeError as error:
@@ -217,7 +217,7 @@ def _refuse_gap(descriptor: int, start: int, end: int) -> None:
 def _compare_local(descriptor: int, central: _Header, directory: Directory) -> ZipEntry:
     """Read an entry's local header, and refuse one that tells something else than the directory."""
     name = central.name
-    fixed_bytes = _LOCAL.size + len(central.raw_name)
+    fixed_bytes = LOCAL.size + len(central.raw_name)
     available_bytes = directory.offset - central.offset
     header = read_at(descriptor, central.offset, min(available_bytes, fixed_bytes + _USUAL_EXTRA_BYTES))
     if len(header) < fixed_bytes or not header.startswith(LOCAL_SIGNATURE):
@@ -226,9 +226,9 @@ def _compare_local(descriptor: int, central: _Header, directory: Directory) -> Z
             code="archive_entry_not_there",
         )
     _, _, flags, method, _, _, crc32, compressed_bytes, size_bytes, name_bytes, extra_bytes = (
-        _LOCAL.unpack_from(header)
+        LOCAL.unpack_from(header)
     )
-    raw_name = header[_LOCAL.size : fixed_bytes]
+    raw_name = header[LOCAL.size : fixed_bytes]
     if name_bytes != len(raw_name) or raw_name != central.raw_name:
         raise _disagree(name, "the name")
     data_offset = central.offset + fixed_bytes + extra_bytes

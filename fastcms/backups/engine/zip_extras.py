@@ -8,12 +8,12 @@ import struct
 from fastcms.backups.engine.refusals import corrupt, unsafe
 from fastcms.backups.engine.zip_directory import SENTINEL_16, SENTINEL_32
 
-_ZIP64 = 0x0001
+ZIP64 = 0x0001
 _UNICODE_PATH = 0x7075
 _STRONG_ENCRYPTION = {0x0017, 0x9901}
 # Times and owners, by 7-Zip (0x000a) and Info-ZIP; alignment, by build tools.
-_HARMLESS = {_ZIP64, _UNICODE_PATH, 0x000A, 0x5455, 0x5855, 0x7855, 0x7875, 0xCAFE, 0xD935}
-_FIELD = struct.Struct("<HH")
+_HARMLESS = {ZIP64, _UNICODE_PATH, 0x000A, 0x5455, 0x5855, 0x7855, 0x7875, 0xCAFE, 0xD935}
+FIELD = struct.Struct("<HH")
 _UNICODE_PATH_PREFIX_BYTES = 5  # its version, and the CRC of the name that it replaces
 
 
@@ -22,10 +22,10 @@ def check_extras(content: bytes) -> dict[int, bytes]:
     fields: dict[int, bytes] = {}
     position = 0
     while position < len(content):
-        if position + _FIELD.size > len(content):
+        if position + FIELD.size > len(content):
             raise corrupt("An extra field in the archive is cut off.", code="archive_extra_field")
-        number, size_bytes = _FIELD.unpack_from(content, position)
-        position += _FIELD.size
+        number, size_bytes = FIELD.unpack_from(content, position)
+        position += FIELD.size
         value = content[position : position + size_bytes]
         position += size_bytes
         if len(value) != size_bytes:
@@ -52,7 +52,7 @@ def resolve_zip64(
 
     A number that does not fit into its field stands in the ZIP64 field instead.
     """
-    field = extras.get(_ZIP64)
+    field = extras.get(ZIP64)
     resolved = list(numbers)
     missing = [index for index, number in enumerate(numbers) if number == SENTINEL_32]
     is_local = len(numbers) == 2  # noqa: PLR2004 - size and compressed size; the offset is the directory's
