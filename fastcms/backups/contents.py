@@ -1,30 +1,12 @@
 """What a snapshot of FastCMS's database says about itself, and which bytes it needs."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 from fastcms.accounts.schemas import Role, Scope
 from fastcms.backups.database_schema import refuse_strange_schema
-from fastcms.backups.engine.manifest import FILES_PREFIX
-from fastcms.backups.engine.names import unsafe_reason
+from fastcms.backups.engine.file_rows import is_upload_path
 from fastcms.backups.engine.refusals import unsafe
 from fastcms.backups.origin import Newcomers
 from fastcms.content.models import RECORDS_TABLE_PREFIX
 from fastcms.sqlite import sqlite3
-
-
-@dataclass(frozen=True)
-class FileRow:
-    """An uploaded file that the database knows."""
-
-    path: str
-    size_bytes: int
-    sha256: str
-
-
-def read_file_rows(snapshot: sqlite3.Connection) -> Iterator[FileRow]:
-    for row in snapshot.execute("SELECT path, size_bytes, sha256 FROM files ORDER BY path"):
-        yield FileRow(*row)
 
 
 def refuse_strange_contents(database: sqlite3.Connection) -> None:
@@ -33,26 +15,12 @@ def refuse_strange_contents(database: sqlite3.Connection) -> None:
     Raises: UnsafeArchiveError.
     """
     refuse_strange_schema(database, read_schema_revision(database))
-    for row in read_file_rows(database):
-        if not is_upload_path(row.path):
+    for (path,) in database.execute("SELECT path FROM files"):
+        if not is_upload_path(path):
             raise unsafe(
-                f"database.db in the backup says that an uploaded file is at {row.path!r}.",
+                f"database.db in the backup says that an uploaded file is at {path!r}.",
                 code="database_file_path",
             )
-
-
-def is_upload_path(path: object) -> bool:
-    """Whether a path is what an upload gets: one portable name."""
-    return isinstance(path, str) and path != "" and "/" not in path and unsafe_name_reason(path) is None
-
-
-def read_file_bytes_total(snapshot: sqlite3.Connection) -> int:
-    (total,) = snapshot.execute("SELECT coalesce(sum(size_bytes), 0) FROM files").fetchone()
-    return int(total)
-
-
-def count_file_rows(snapshot: sqlite3.Connection) -> int:
-    return _count(snapshot, "files")
 
 
 def read_schema_revision(snapshot: sqlite3.Connection) -> str:
@@ -80,11 +48,6 @@ def count_contents(snapshot: sqlite3.Connection) -> dict[str, int]:
         | {"records": sum(by_name.values())}
         | {f"records:{name}": count for name, count in by_name.items()}
     )
-
-
-def unsafe_name_reason(path: str) -> str | None:
-    """Why a file cannot be in a backup that another machine would accept; None when it can."""
-    return unsafe_reason(FILES_PREFIX + path)
 
 
 def _count(snapshot: sqlite3.Connection, table: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from humanize import naturalsize
 
-from fastcms.backups.contents import FileRow, is_upload_path, read_file_rows
+from fastcms.backups.engine.file_rows import FileRow, is_upload_path, read_file_rows
 from fastcms.doctor.database import open_unchanged
 from fastcms.doctor.findings import Finding, Subject, count, look_twice, name_some, note, ok, problem
 from fastcms.incoming import UPLOAD_PREFIX
@@ -120,7 +120,7 @@ def _read_rows(subject: Subject) -> list[FileRow] | None:
     if not subject.paths.live.database.exists():
         return None
     with suppress(sqlite3.Error), open_unchanged(subject) as connection:
-        return list(read_file_rows(connection))
+        return read_file_rows(connection)
     return None
 
 

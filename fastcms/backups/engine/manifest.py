@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -86,9 +86,9 @@ def _number(value: object) -> int:
     return value
 
 
-def format_checksums(checksums: Iterable[tuple[str, str]]) -> bytes:
-    """The lines that `sha256sum -c` reads, from (name, SHA-256 in hex)."""
-    return "".join(f"{sha256}  {name}\n" for name, sha256 in checksums).encode()
+def format_checksum(name: bytes, sha256: str) -> bytes:
+    """A line that `sha256sum -c` reads."""
+    return b"%s  %s\n" % (sha256.encode(), name)
 
 
 def parse_checksums(content: bytes) -> dict[str, str]:
