@@ -1,0 +1,119 @@
+"""Run work of the engine in a process of its own, at low priority: whoever uses the site does not wait.
+
+The two processes talk over a pipe. What the work calls is called in the parent's thread that waits for it,
+and what that raises is raised in the work. The child ends when its parent does, however that ends.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from fastcms.errors import BackupError
+
+Result = TypeVar("Result")
+
+_NICENESS = 10
+
+
+def run_apart(function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
+    """Call a function in another process; callables among the named arguments are called in this one.
+
+    Returns: what it returns. Raises: what it, or what it calls, raises; BackupError when the process dies.
+    """
+    callbacks = {name: value for name, value in named.items() if callable(value)}
+    values = {name: value for name, value in named.items() if name not in callbacks}
+    here, there = Pipe()
+    with here, _start(there) as process:
+        there.close()
+        try:
+            here.send((function, arguments, values, list(callbacks)))
+            while True:
+                name, content = here.recv()
+                if name is None:
+                    result: Result = _unwrap(content)
+                    return result
+                here.send(_call(callbacks[name], content))
+        except (EOFError, ConnectionError) as error:
+            raise _explain(process.wait()) from error
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _start(there: Connection) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 - ourselves
+        [sys.executable, "-P", "-m", __name__, str(there.fileno())],
+        pass_fds=[there.fileno()],
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,  # a Ctrl+C is the parent's
+    )
+
+
+def _call(function: Callable[..., Any], arguments: Any) -> tuple[Any, Exception | None]:
+    try:
+        return function(*arguments), None
+    except Exception as error:  # noqa: BLE001 - it is raised in the other process
+        error.add_note(traceback.format_exc())  # which a pickled error loses
+        return None, error
+
+
+def _unwrap(answer: tuple[Any, Exception | None]) -> Any:
+    result, error = answer
+    if error is not None:
+        raise error
+    return result
+
+
+def _explain(return_code: int) -> BackupError:
+    reason = f"by {signal.Signals(-return_code).name}" if return_code < 0 else f"with code {return_code}"
+    return BackupError(
+        f"The process that did the work was ended {reason}.",
+        hint="If nobody has ended it, the machine may have run out of memory; look into the system's log.",
+        code="process_ended",
+    )
+
+
+class _Parent:
+    """The parent, as the work sees it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._answers: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
+
+    def listen(self) -> None:
+        while True:
+            try:
+                self._answers.put(self._connection.recv())
+            except (EOFError, OSError):
+                os._exit(1)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        with self._lock:  # the work may have several threads
+            self._connection.send((name, arguments))
+            return _unwrap(self._answers.get())
+
+
+def _work(connection: Connection) -> None:
+    os.nice(_NICENESS)
+    function, arguments, values, callback_names = connection.recv()
+    parent = _Parent(connection)
+    threading.Thread(target=parent.listen, daemon=True).start()
+
+    def callback(name: str) -> Callable[..., Any]:
+        return lambda *given: parent.call(name, *given)
+
+    callbacks = {name: callback(name) for name in callback_names}
+    connection.send((None, _call(lambda: function(*arguments, **values, **callbacks), ())))
+
+
+if __name__ == "__main__":
+    _work(Connection(int(sys.argv[1])))
