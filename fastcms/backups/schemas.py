@@ -1,12 +1,13 @@
 """What the backups API gives, in the documented shapes; `created` is UTC and agrees with the filename."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.pending import Kind, PendingRestore, RestoreReceipt
@@ -21,8 +22,7 @@ class BackupKind(StrEnum):
     UPLOADED = "uploaded"
 
 
-@dataclass(frozen=True)
-class Backup:
+class Backup(NamedTuple):
     """One archive in the folder of backups. `problems` is only known to whoever has just made it."""
 
     filename: str
@@ -51,7 +51,7 @@ class CreatedBackup(BaseModel):
     problems: list[str]
 
 
-class ListedBackup(BaseModel):
+class ListedBackup(TypedDict):  # checking a list of models takes four times as long
     filename: str
     name: str
     size_mb: float
@@ -190,15 +190,15 @@ def describe_created(backup: Backup) -> CreatedBackup:
 
 def describe_list(backups: Sequence[Backup]) -> BackupList:
     """What the API and `fastcms backup list --json` say of all backups."""
-    items = [
-        ListedBackup(
-            filename=backup.filename,
-            name=backup.name,
-            size_mb=backup.size_mb,
-            size_bytes=backup.size_bytes,
-            created=format_created(backup.created),
-            kind=backup.kind,
-        )
+    items: list[ListedBackup] = [
+        {
+            "filename": backup.filename,
+            "name": backup.name,
+            "size_mb": backup.size_mb,
+            "size_bytes": backup.size_bytes,
+            "created": format_created(backup.created),
+            "kind": backup.kind,
+        }
         for backup in backups
     ]
     return BackupList(items=items, total=len(items))
@@ -226,7 +226,7 @@ def describe_details(backup: Backup, manifest: BackupManifest, origin: Origin | 
 
 def format_created(created: datetime) -> str:
     """The documented form: UTC, seconds, no offset."""
-    return created.strftime("%Y-%m-%dT%H:%M:%S")
+    return created.isoformat()[:19]
 
 
 def describe_pending(pending: PendingRestore, safety_copy: SafetyCopy | None) -> RestoreStatus:

@@ -1,11 +1,12 @@
 """Create, list, delete and restore backups: joins the engine with the site."""
 
+import os
 import re
 import stat
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from fastcms.backups.creation import write_backup
@@ -79,13 +80,13 @@ def require_site(site: Site) -> None:
 
 def list_backups(site: Site) -> list[Backup]:
     """Every complete backup, newest first. Archives are not opened."""
-    paths = data_paths(site)
-    if not paths.backups_dir.exists():
+    folder = data_paths(site).backups_dir
+    if not folder.exists():
         return []
-    with explained("Listing the backups"):
-        names = {path.name for path in paths.backups_dir.iterdir()}
-        found = [_describe(paths.backups_dir / name, names) for name in names]
-    return sorted((b for b in found if b is not None), key=lambda b: b.filename, reverse=True)
+    with explained("Listing the backups"), os.scandir(folder) as entries:
+        names = {entry.name for entry in entries}
+        found = [_describe(folder, name, names) for name in sorted(names, reverse=True)]
+    return [backup for backup in found if backup is not None]
 
 
 def find_newest(backups: Sequence[Backup]) -> Backup | None:
@@ -104,8 +105,9 @@ def find_backup(site: Site, filename: str) -> Backup:
             hint="A name looks like backup_20250115_100000.zip.",
             code="backup_name_invalid",
         )
-    path = data_paths(site).backups_dir / filename
-    backup = _describe(path, {record_name(filename)} if record_path(path).exists() else ())
+    folder = data_paths(site).backups_dir
+    is_uploaded = record_path(folder / filename).exists()
+    backup = _describe(folder, filename, {record_name(filename)} if is_uploaded else ())
     if backup is None:
         raise BackupNotFoundError(
             f"There is no backup {filename}.", hint="List the backups to see their names."
@@ -146,10 +148,9 @@ def time_of(filename: str) -> datetime | None:
     if match is None:
         return None
     try:
-        created = datetime.strptime(match[1], _FILENAME_TIME).replace(tzinfo=UTC)
+        return datetime.fromisoformat(f"{match[1]}+00:00")  # four times as fast as strptime
     except ValueError:  # digits that are no time
         return None
-    return created
 
 
 def is_being_made(path: Path) -> bool:
@@ -173,17 +174,18 @@ def _claim_second(paths: DataPaths) -> datetime:
         time.sleep(0.05)
 
 
-def _describe(path: Path, names_beside: Collection[str]) -> Backup | None:
-    created = time_of(path.name)
+def _describe(folder: Path, filename: str, names_beside: Collection[str]) -> Backup | None:
+    """What a name and one look at the file tell. 10,000 pathlib paths would take longer than all the rest."""
+    created, path = time_of(filename), f"{folder}/{filename}"
     try:
-        if created is None or not stat.S_ISREG((status := path.lstat()).st_mode):
+        if created is None or not stat.S_ISREG((status := os.lstat(path)).st_mode):
             return None
-        return Backup(
-            filename=path.name,
-            size_bytes=status.st_size,
-            created=created,
-            path=str(path),
-            kind=BackupKind.UPLOADED if record_name(path.name) in names_beside else BackupKind.MANUAL,
-        )
     except FileNotFoundError:  # deleted meanwhile
         return None
+    return Backup(
+        filename=filename,
+        size_bytes=status.st_size,
+        created=created,
+        path=path,
+        kind=BackupKind.UPLOADED if record_name(filename) in names_beside else BackupKind.MANUAL,
+    )
