@@ -8,6 +8,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # What the end-to-end tests type or drive, and the Debian packages that bring it.
 TEST_PROGRAMS := chromium curl zip unzip sqlite3 7z bsdtar
 TEST_PACKAGES := chromium curl zip unzip sqlite3 p7zip-full libarchive-tools
+# What the benchmarks measure beside FastCMS; in Debian the packages have the same names.
+BENCH_PROGRAMS := zip unzip restic
 
 $(VENV)/run.stamp: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +18,10 @@ $(VENV)/run.stamp: pyproject.toml requirements.txt
 
 $(VENV)/test.stamp: $(VENV)/run.stamp requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/test.stamp requirements-bench.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt -e '.[bench]'
 	@touch $@
 
 .PHONY: run
@@ -48,14 +54,26 @@ programs:
 demo: $(VENV)/test.stamp ## Watch a site being filled, backed up, half deleted and restored, in under a minute
 	@$(BIN)/python -m benchmarks.demo
 
+# `make bench QUICK=1` takes two minutes; without QUICK it takes three quarters of an hour.
+.PHONY: bench
+bench: $(VENV)/bench.stamp ## Measure backups beside tar, zip, restic and PocketBase, and write docs/benchmarks.md
+	@for program in $(BENCH_PROGRAMS); do command -v $$program >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "Installing the programs to measure: $(BENCH_PROGRAMS)"; \
+	  { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $(BENCH_PROGRAMS) >/dev/null; } \
+	  || echo "That did not work: the report says which of them are missing."; \
+	fi
+	@$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick)
+
 # Freezing forgets for which machines a package is: the condition is that of pyproject.toml.
 FREEZE := pip freeze --exclude fastcms | sed "s/^pysqlite3==.*/&; sys_platform == 'darwin' or platform_machine == 'x86_64'/"
 
 .PHONY: lock
-lock: ## Pin the newest releases into requirements.txt and requirements-dev.txt
+lock: ## Pin the newest releases into requirements*.txt
 	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
 	$(VENV)/lock/bin/pip install --quiet . && $(VENV)/lock/bin/$(FREEZE) > requirements.txt
 	$(VENV)/lock/bin/pip install --quiet '.[dev]' && $(VENV)/lock/bin/$(FREEZE) > requirements-dev.txt
+	$(VENV)/lock/bin/pip install --quiet '.[bench]' && $(VENV)/lock/bin/$(FREEZE) > requirements-bench.txt
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches (never data/)

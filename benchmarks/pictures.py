@@ -11,7 +11,7 @@ _SIZES = ((320, 240), (640, 480), (800, 800), (1024, 576), (1200, 900))
 
 def draw_pictures(count: int, seed: int = 1) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of each picture: photographs (JPEG), fractals and posters (PNG), in several sizes."""
-    chance = random.Random(seed)  # noqa: S311 - the same pictures every time
+    chance = random.Random(seed)
     for number in range(count):
         size = chance.choice(_SIZES)
         kind = ("gradient", "fractal", "poster", "clouds")[number % 4]

@@ -47,7 +47,7 @@ Ids = Mapping[str, list[str]]
 
 def write_records(collection: str, ids: Ids) -> Iterator[dict[str, Any]]:
     """The values of each record; `ids` has those of the files and records that it may point at."""
-    chance = random.Random(collection)  # noqa: S311 - the same content every time
+    chance = random.Random(collection)
     write: Callable[[random.Random, Ids], dict[str, Any]] = {
         "authors": _author,
         "places": _place,

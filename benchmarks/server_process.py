@@ -1,18 +1,18 @@
 """A real server process, started as the documentation says."""
 
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from http import HTTPStatus
 from pathlib import Path
-
-import requests
 
 _REPOSITORY = Path(__file__).parents[1]
 _START_SECONDS = 60
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.002
 
 
 class ServerProcess:
@@ -20,7 +20,7 @@ class ServerProcess:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -30,6 +30,13 @@ class ServerProcess:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FASTCMS_")}
         return kept | {"PYTHONPATH": str(_REPOSITORY)}
 
+    @property
+    def pid(self) -> int:
+        """Raises: RuntimeError if it is not running."""
+        if self._process is None:
+            raise RuntimeError("The server is not running.")
+        return self._process.pid
+
     def start(self) -> float:
         """Start, and wait until /health answers.
 
@@ -37,7 +44,7 @@ class ServerProcess:
         """
         started = time.perf_counter()
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - the documented command
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(self.port)],
                 cwd=self.folder,
                 env=self.environment,
@@ -58,13 +65,22 @@ class ServerProcess:
             self._process = None
 
     def _is_healthy(self) -> bool:
-        try:
-            return requests.get(f"{self.url}/health", timeout=5).ok
-        except requests.ConnectionError:
-            return False
+        return is_healthy(self.port, "/health")
 
 
-def _free_port() -> int:
+def is_healthy(port: int, path: str) -> bool:
+    """Whether a server on this machine answers a request with 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def find_free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -13,17 +13,23 @@ _PER_PAGE = 200
 class SiteClient:
     """The API of one site, as an admin."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_seconds: float = 60) -> None:
         self.url = url
+        self._timeout_seconds = timeout_seconds
         self._session = requests.Session()
+
+    def use_token(self, token: str) -> None:
+        self._session.headers["Authorization"] = f"Bearer {token}"
 
     def log_in(self, email: str, password: str) -> None:
         answer = self.call("POST", "/auth/login", json={"email": email, "password": password})
-        self._session.headers["Authorization"] = f"Bearer {answer['access_token']}"
+        self.use_token(answer["access_token"])
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """Send a request and return the answer's JSON; an answer that is an error raises."""
-        answer = self._session.request(method, f"{self.url}/api/v1{path}", timeout=60, **options)
+        answer = self._session.request(
+            method, f"{self.url}/api/v1{path}", timeout=self._timeout_seconds, **options
+        )
         if not answer.ok:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json() if answer.content else None
@@ -36,7 +42,7 @@ class SiteClient:
 
     def hash_served(self, url: str) -> str:
         """The SHA-256 of the bytes that a URL serves, or what it answers instead."""
-        answer = self._session.get(f"{self.url}{url}", timeout=60)
+        answer = self._session.get(f"{self.url}{url}", timeout=self._timeout_seconds)
         return hashlib.sha256(answer.content).hexdigest() if answer.ok else f"status {answer.status_code}"
 
 

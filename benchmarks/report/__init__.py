@@ -1,0 +1,1 @@
+"""From results to docs/benchmarks.md: targets, charts and the page."""
