@@ -18,6 +18,7 @@ _MAX_MESSAGE_LENGTH = 600
 # What a collection's 200 fields and a record's longest texts need; Starlette's own limits are lower.
 _MAX_FORM_FIELDS = 5000
 _MAX_FORM_BYTES = 32 * 1024**2
+_MAX_DIGITS = 9  # of a page's number
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -144,6 +145,12 @@ async def in_write(
             return function(session, *arguments, **options)
 
     return await to_thread.run_sync(work)
+
+
+def page_number(request: Request) -> int:
+    """Which page of a long list is asked for; the first one, if that cannot be understood."""
+    text = request.query_params.get("page", "")
+    return max(int(text), 1) if text.isdecimal() and len(text) <= _MAX_DIGITS else 1
 
 
 async def read_form(request: Request) -> FormData:

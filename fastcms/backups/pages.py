@@ -21,6 +21,7 @@ from fastcms.pages import (
     get_site,
     get_visitor,
     in_thread,
+    page_number,
     read_form,
     see_other,
     show_message,
@@ -29,6 +30,7 @@ from fastcms.pages import (
 # Afterwards how the latest restore ended is a line, not a banner.
 _NEWS = timedelta(days=7)
 _NAME = "/{filename}"
+_PER_PAGE = 50
 
 
 class BackupsPage(Page):
@@ -42,11 +44,16 @@ class BackupsPage(Page):
     async def index(self, request: Request) -> Response:
         site = get_site(request)
         backups = await in_thread(service.list_backups, site)
+        page_count = max(-(-len(backups) // _PER_PAGE), 1)
+        number = min(page_number(request), page_count)  # what was on a last page may have been deleted
         restore = await in_thread(restoring.restore_status, site)
         return self.render(
             request,
             "backups.html",
-            backups=backups,
+            backups=backups[(number - 1) * _PER_PAGE : number * _PER_PAGE],
+            total=len(backups),
+            page_number=number,
+            page_count=page_count,
             newest=service.find_newest(backups),
             total_bytes=sum(backup.size_bytes for backup in backups),
             restore=restore,

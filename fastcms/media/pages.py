@@ -9,10 +9,9 @@ from fastcms.errors import InvalidInputError
 from fastcms.media import service
 from fastcms.media.content_types import is_inline
 from fastcms.media.models import MediaFile
-from fastcms.pages import Page, errors_as_messages, form_text, get_site, in_read, in_thread
+from fastcms.pages import Page, errors_as_messages, form_text, get_site, in_read, in_thread, page_number
 
 _PER_PAGE = 24
-_MAX_DIGITS = 9
 _ICONS = {
     "image/": "fa-file-image",
     "video/": "fa-file-video",
@@ -33,7 +32,7 @@ class FilesPage(Page):
 
     @route("")
     async def index(self, request: Request) -> Response:
-        number = _page_number(request)
+        number = page_number(request)
         search = request.query_params.get("search", "")[:255]
         files, total = await in_read(request, service.list_files, number, _PER_PAGE, search)
         return self.render(
@@ -67,8 +66,3 @@ def is_picture(file: MediaFile) -> bool:
 
 def icon_of(file: MediaFile) -> str:
     return next((icon for prefix, icon in _ICONS.items() if file.content_type.startswith(prefix)), "fa-file")
-
-
-def _page_number(request: Request) -> int:
-    text = request.query_params.get("page", "")
-    return max(int(text), 1) if text.isdecimal() and len(text) <= _MAX_DIGITS else 1

@@ -129,3 +129,17 @@ def test_an_uploaded_backup_is_marked_and_asks_for_the_password(
 def test_a_backup_made_here_asks_for_no_password(admin_browser: Browser, site: Site) -> None:
     backup = service.create_backup(site)
     assert 'name="password"' not in admin_browser.open(f"/backups/{backup.filename}/restore").text
+
+
+def test_many_backups_come_page_by_page(admin_browser: Browser, site: Site) -> None:
+    names = [f"backup_20250115_1000{second:02}.zip" for second in range(51)]
+    for name in names:
+        (site.settings.backups_dir / name).write_bytes(b"not opened for a list")
+    first, last = admin_browser.open("/backups").text, admin_browser.open("/backups?page=2").text
+    assert names[50] in first
+    assert names[0] not in first
+    assert "Page 1 of 2" in first
+    assert names[0] in last
+    assert names[1] not in last
+    assert "51 backups" in last
+    assert "Page 2 of 2" in admin_browser.open("/backups?page=99").text
