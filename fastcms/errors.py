@@ -8,6 +8,7 @@ FastCMSError(message, hint, code)
 ├ PermissionDeniedError → PasswordRequiredError
 └ BackupError
   ├ BackupNotFoundError · BackupBusyError · NotEnoughSpaceError · SnapshotError
+  ├ JobNotFoundError · JobOverError · JobCancelledError
   ├ ArchiveError
   │ ├ CorruptArchiveError · UnsafeArchiveError · UnsupportedVersionError
   └ RestoreError
@@ -152,6 +153,24 @@ class NotEnoughSpaceError(BackupError):
     code = "not_enough_space"
 
 
+class JobNotFoundError(BackupError):
+    """No job has this id, or it ended so long ago that it was forgotten."""
+
+    code = "job_not_found"
+
+
+class JobOverError(BackupError):
+    """The job has ended: it cannot be cancelled any more."""
+
+    code = "job_over"
+
+
+class JobCancelledError(BackupError):
+    """Somebody has cancelled the job that did the work, or its server was stopped."""
+
+    code = "job_cancelled"
+
+
 class SnapshotError(BackupError):
     """The database could not be copied consistently."""
 
@@ -235,6 +254,9 @@ STATUS: dict[type[FastCMSError], tuple[int, int]] = {
     BackupNotFoundError: (404, 3),
     BackupBusyError: (409, 4),
     NotEnoughSpaceError: (507, 6),
+    JobNotFoundError: (404, 3),
+    JobOverError: (409, 4),
+    JobCancelledError: (409, 4),
     SnapshotError: (500, 1),
     ArchiveError: (422, 7),
     RestoreError: (500, 1),
@@ -243,6 +265,17 @@ STATUS: dict[type[FastCMSError], tuple[int, int]] = {
     NoSafetyCopyError: (404, 3),
     UnusableSafetyCopyError: (409, 4),
 }
+
+
+def describe(error: FastCMSError) -> dict[str, Any]:
+    """What a program is told of an error."""
+    return {
+        "detail": error.message,
+        "code": error.code,
+        "hint": error.hint,
+        "errors": error.errors if isinstance(error, InvalidInputError) else [],
+        **error.details,
+    }
 
 
 def status_of(error: FastCMSError) -> tuple[int, int]:

@@ -2,9 +2,10 @@
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 
 from fastcms.config import Settings
 from fastcms.database import Database
@@ -17,6 +18,8 @@ class Site:
 
     settings: Settings
     database: Database
+    # Set once the server of this site was asked to stop.
+    stopping: Event = field(default_factory=Event, compare=False)
 
     @cached_property
     def secret_key(self) -> str:

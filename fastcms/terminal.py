@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from fastcms.database import format_utc
-from fastcms.errors import FastCMSError, InvalidInputError, status_of
+from fastcms.errors import FastCMSError, InvalidInputError, describe, status_of
 from fastcms.site import Site
 
 output = Console(highlight=False, soft_wrap=True)
@@ -93,14 +93,7 @@ def errors_as_exit_codes(*, as_json: bool = False) -> Iterator[None]:
 
 def _print_error(error: FastCMSError, *, as_json: bool) -> None:
     if as_json:
-        content: Mapping[str, object] = {
-            "detail": error.message,
-            "code": error.code,
-            "hint": error.hint,
-            "errors": error.errors if isinstance(error, InvalidInputError) else [],
-            **error.details,
-        }
-        print_json(content)
+        print_json(describe(error))
         return
     messages.print(f"[bold red]Error:[/] {_plain(error.message)}")
     if error.hint:

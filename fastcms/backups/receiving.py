@@ -55,7 +55,7 @@ def receive_archive(
     with explained("Checking the archive"), _unnamed(incoming):
         incoming.sync()
         with _alone(paths) as scratch_dir:
-            manifest, newcomers = _check(incoming.path, scratch_dir, on_progress)
+            manifest, newcomers = check_archive(incoming.path, scratch_dir, on_progress)
             now = utc_now().isoformat(timespec="seconds")
             origin = Origin(uploaded_by, now, incoming.sha256, newcomers)
             path = _keep(paths, incoming, manifest, origin, scratch_dir)
@@ -158,10 +158,13 @@ def _unnamed(incoming: IncomingFile) -> Iterator[None]:
         raise type(error)(message, hint=error.hint, code=error.code) from error
 
 
-def _check(
+def check_archive(
     archive_path: Path, scratch_dir: Path, on_progress: OnProgress
 ) -> tuple[BackupManifest, Newcomers]:
-    """Compare every entry with its checksum, and check the database as if it were to be restored."""
+    """Compare every entry with its checksum, and check the database as if it were to be restored.
+
+    Raises: NotEnoughSpaceError; the subclasses of ArchiveError.
+    """
     database_path = scratch_dir / DATABASE_NAME
     found: list[Newcomers] = []
 
