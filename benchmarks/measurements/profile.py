@@ -24,13 +24,15 @@ _KINDS = {
         r"|_recv \(multiprocessing|futex"
     ),
     "disk: waiting for fsync": r"(fsync|fdatasync|syncfs|sync_file_range)\b",
-    "starting Python: imports": r"importlib\._bootstrap|Py_FinalizeEx|Py_InitializeFromConfig",
-    "compression": r"deflate|inflate|zlib_compress|igzip",
-    "checksums": r"crc32|sha256|SHA256|EVP_|libcrypto",
+    # Imports, and what has no Python frame in it.
+    "starting and ending Python": r"importlib\._bootstrap|^(?!.*\.py:)",
+    "SHA-256": r"sha256|SHA256|EVP_|libcrypto",
+    # The same library does both, and does not always say which.
+    "compression and CRC-32": r"deflate|inflate|crc32|zlib|igzip|isal",
     "SQLite": r"sqlite3",
     "disk: reading, writing and naming files": (
-        r"(p?readv?|p?writev?|open|close|rename|renameat|unlink|unlinkat|mkdir|sendfile|copy_file_range|link"
-        r"|(posix_)?fallocate|[fl]?stat|statx|getdents|f?chmod|splice|mmap|munmap)(64|2)? \(libc"
+        r"\bos_\w+ \((libpython|python|posixmodule)"
+        r"|(p?readv?|p?writev?|open|close|copy_file_range|mmap|munmap|madvise)(64|2)? \(libc"
     ),
 }
 

@@ -12,10 +12,18 @@ from benchmarks.measurements.profile import share_of_kinds
         ("run (a.py:1);unixSync (sqlite3.c:1);fdatasync (libc.so.6)", "disk: waiting for fsync"),
         ("run (a.py:1);unixRead (sqlite3.c:43747);pread64 (libc.so.6)", "SQLite"),
         ("run (a.py:1);write (libc.so.6)", "disk: reading, writing and naming files"),
-        ("run (a.py:1);deflate (libz.so.1.2.13);0x7f (libz.so.1.2.13)", "compression"),
-        ("run (a.py:1);isal_deflate_body (isal_zlib.so);0x7f", "compression"),
-        ("run (a.py:1);EVP_DigestUpdate (libcrypto.so.3)", "checksums"),
-        ("_load (<frozen importlib._bootstrap>:690);read (libc.so.6)", "starting Python: imports"),
+        (
+            "run (a.py:1);os_writev (libpython3.11.so);0x7f (libc.so.6)",
+            "disk: reading, writing and naming files",
+        ),
+        ("run (a.py:1);deflate (libz.so.1.2.13);0x7f (libz.so.1.2.13)", "compression and CRC-32"),
+        ("run (a.py:1);0x7f (isal/isal_zlib.cpython-311.so)", "compression and CRC-32"),
+        ("run (a.py:1);EVP_DigestUpdate (libcrypto.so.3)", "SHA-256"),
+        (
+            "main (a.py:1);_load (<frozen importlib._bootstrap>:690);read (libc.so.6)",
+            "starting and ending Python",
+        ),
+        ("0x7f (libc.so.6);gc_collect_main (libpython3.11.so)", "starting and ending Python"),
         ("run (sqlalchemy/sql/selectable.py:1)", "Python and the rest"),
     ],
 )
