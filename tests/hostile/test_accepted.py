@@ -155,12 +155,12 @@ def test_as_many_entries_as_the_end_record_can_count_and_one_more_are_accepted(
 ) -> None:
     path = tmp_path / "a.zip"
     manifest = BackupManifest("a", "2025-01-15T10:00:00Z", "0.1.0", "0001", {}, 1, 2)
-    with path.open("w+b") as target, ArchiveWriter(target) as writer:
-        writer.add_text("database.db", b"database")
+    with path.open("w+b") as target, ArchiveWriter(target, tmp_path) as writer:
+        writer.add_text("database.db", b"database", 0)
         for number in range(count - 4):
-            writer.add_folder(f"files/{number}/")
-        writer.add_folder("files/last/")
-        writer.add_text(METADATA_NAME, manifest.to_json())
+            writer.add_folder(f"files/{number}/", 0)
+        writer.add_folder("files/last/", 0)
+        writer.add_text(METADATA_NAME, manifest.to_json(), 0)
     with zipfile.ZipFile(path) as archive:
         assert len(archive.namelist()) == count
     with open_archive(path) as checked:

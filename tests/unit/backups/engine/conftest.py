@@ -11,7 +11,6 @@ import pytest
 from fastcms.backups.engine.archive_writer import ArchiveWriter
 from fastcms.backups.engine.manifest import METADATA_NAME, BackupManifest
 from fastcms.backups.engine.paths import DataPaths
-from fastcms.backups.engine.progress import Progress, ignore_progress
 from fastcms.backups.engine.snapshot import write_snapshot
 from fastcms.durability import new_file
 from fastcms.sqlite import sqlite3
@@ -67,16 +66,15 @@ def make_archive(path: Path, paths: DataPaths) -> Path:
     (source / "one.txt").write_text("new picture")
     (source / "日本語.txt").write_text("名前")
     manifest = BackupManifest(path.stem, "2025-01-15T10:00:00Z", "0.1.0", "0001", {"posts": 1}, 1, 2)
-    start = Progress("writing", 0, 1)
-    with new_file(path) as target, ArchiveWriter(target) as archive:
+    with new_file(path) as target, ArchiveWriter(target, source) as archive:
         for name, file_path in {
             "database.db": source / "database.db",
             "files/one.txt": source / "one.txt",
             "files/deep/日本語.txt": source / "日本語.txt",
         }.items():
             with file_path.open("rb") as file:
-                archive.add_file(name, file, ignore_progress, start)
-        archive.add_text(METADATA_NAME, manifest.to_json())
+                archive.add_file(name, file, lambda _: None)
+        archive.add_text(METADATA_NAME, manifest.to_json(), 0)
     shutil.rmtree(source)
     return path
 

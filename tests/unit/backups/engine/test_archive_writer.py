@@ -2,15 +2,25 @@
 
 import io
 import os
+import random
 import subprocess
 import zipfile
 from pathlib import Path
 
-from fastcms.backups.engine.archive_writer import ArchiveWriter, open_regular_file
-from fastcms.backups.engine.progress import Progress, ignore_progress
+import pytest
+
+from fastcms.backups.engine.archive_writer import AddedFile, ArchiveWriter, pack
 from fastcms.durability import new_file
 
-START = Progress("writing", 0, 1)
+
+def write(path: Path, source_path: Path, name: str = "files/a") -> AddedFile:
+    """Make an archive of one file that is read in segments."""
+    with (
+        new_file(path) as file,
+        ArchiveWriter(file, path.parent) as writer,
+        source_path.open("rb") as source,
+    ):
+        return writer.add_file(name, source, lambda _: None)
 
 
 def test_unzip_sha256sum_7z_and_bsdtar_agree_with_an_archive(archive_path: Path, tmp_path: Path) -> None:
@@ -33,41 +43,86 @@ def test_an_archive_is_private_and_has_sizes_in_its_local_headers(archive_path: 
         }
 
 
-def test_what_does_not_shrink_is_stored_and_text_is_deflated(tmp_path: Path) -> None:
-    (tmp_path / "photo").write_bytes(os.urandom(200_000))
-    (tmp_path / "text").write_bytes(b"the same words " * 10_000)
-    with new_file(tmp_path / "a.zip") as file, ArchiveWriter(file) as writer:
-        for name in ("photo", "text"):
-            with (tmp_path / name).open("rb") as source:
-                writer.add_file(f"files/{name}", source, ignore_progress, START)
+@pytest.mark.parametrize("size", [0, 1, 16_384, 16_385, 200_000])
+def test_what_is_packed_whole_is_deflated_if_it_shrinks_and_comes_out_as_it_went_in(size: int) -> None:
+    random_bytes = random.Random(size).randbytes(size)
+    for content, method in ((random_bytes, zipfile.ZIP_STORED), (b"word " * size, zipfile.ZIP_DEFLATED)):
+        packed = pack("files/a", content, 1_000_000_000)
+        assert packed.entry.method == (method if content and size > 1 else zipfile.ZIP_STORED)
+        with io.BytesIO() as file:
+            _write_alone(file, packed.header + packed.data, content, packed.entry.method)
+
+
+def _write_alone(file: io.BytesIO, entry: bytes, content: bytes, method: int) -> None:
+    """Compare with what the standard library writes: the same header up to the data."""
+    with zipfile.ZipFile(file, "w") as archive:
+        info = zipfile.ZipInfo("files/a", (2001, 9, 9, 1, 46, 40))
+        archive.writestr(info, content, method)
+    own, others = entry[:14], file.getvalue()[:14]
+    assert own == others
+    assert int.from_bytes(entry[14:18], "little") == int.from_bytes(file.getvalue()[14:18], "little")
+
+
+@pytest.mark.parametrize("size", [0, 1, 1024**2 - 1, 1024**2, 1024**2 + 1, 5 * 1024**2 + 7])
+@pytest.mark.parametrize("is_text", [True, False])
+def test_a_file_read_in_segments_comes_out_as_it_went_in(tmp_path: Path, size: int, is_text: bool) -> None:
+    chance = random.Random(size)
+    content = (b"%d words, " % size * (size // 3 + 1))[:size] if is_text else chance.randbytes(size)
+    (tmp_path / "source").write_bytes(content)
+    added = write(tmp_path / "a.zip", tmp_path / "source")
+    assert added.size_bytes == size
+    assert not added.has_changed
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        assert archive.getinfo("files/photo").compress_type == zipfile.ZIP_STORED
-        assert archive.getinfo("files/text").compress_size < 10_000
+        assert archive.read("files/a") == content
+        assert archive.testzip() is None
+        is_deflated = archive.getinfo("files/a").compress_type == zipfile.ZIP_DEFLATED
+        assert is_deflated == (is_text and size > 1)
+        assert archive.read("checksums.sha256").decode() == f"{added.sha256}  files/a\n"
 
 
-def test_progress_counts_every_byte(tmp_path: Path) -> None:
-    (tmp_path / "big").write_bytes(bytes(3 * 1024**2 + 1))
-    seen: list[Progress] = []
+def test_a_file_that_is_cut_off_while_it_is_read_is_said_to_have_changed(tmp_path: Path) -> None:
+    source_path = tmp_path / "log"
+    source_path.write_bytes(os.urandom(20 * 1024**2))
+    seen: list[int] = []
+
+    def cut_off(done_bytes: int) -> None:
+        seen.append(done_bytes)
+        os.truncate(source_path, 5)
+
     with (
         new_file(tmp_path / "a.zip") as file,
-        ArchiveWriter(file) as writer,
+        ArchiveWriter(file, tmp_path) as writer,
+        source_path.open("rb") as source,
+    ):
+        added = writer.add_file("files/log", source, cut_off)
+    assert added.has_changed
+    assert sum(seen) == added.size_bytes
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.testzip() is None
+
+
+def test_every_byte_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(bytes(3 * 1024**2 + 1))
+    seen: list[int] = []
+    with (
+        new_file(tmp_path / "a.zip") as file,
+        ArchiveWriter(file, tmp_path) as writer,
         (tmp_path / "big").open("rb") as source,
     ):
-        writer.add_file("files/big", source, seen.append, Progress("writing", 10, 99))
-    assert [p.done_bytes - 10 for p in seen] == [1024**2, 2 * 1024**2, 3 * 1024**2, 3 * 1024**2 + 1]
+        writer.add_file("files/big", source, seen.append)
+    assert seen == [1024**2, 1024**2, 1024**2, 1]
 
 
-def test_a_link_is_not_followed_and_a_fifo_does_not_hang(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("secret")
-    (tmp_path / "link").symlink_to("secret")
-    os.mkfifo(tmp_path / "fifo")
-    assert open_regular_file([tmp_path / "link", tmp_path / "fifo", tmp_path / "absent"]) is None
-    found = open_regular_file([tmp_path / "absent", tmp_path / "secret"])
-    assert found is not None
-    with found:
-        assert found.read() == b"secret"
+def test_what_fails_in_the_pool_fails_the_archive_and_leaves_nothing(tmp_path: Path) -> None:
+    def fail(number: int) -> int:
+        if number == 30:
+            raise OSError("the disk is broken")
+        return number
 
+    def write_all() -> list[int]:
+        with new_file(tmp_path / "a.zip") as file, ArchiveWriter(file, tmp_path) as writer:
+            return list(writer.in_order(fail, range(100)))
 
-def test_an_archive_of_the_standard_library_can_be_opened(archive_path: Path) -> None:
-    with zipfile.ZipFile(io.BytesIO(archive_path.read_bytes())) as archive:
-        assert archive.testzip() is None
+    with pytest.raises(OSError, match="broken"):
+        write_all()
+    assert list(tmp_path.iterdir()) == []
