@@ -50,7 +50,7 @@ def second_name_in_the_local_header_only(graft: Graft) -> bytes:
 
 @attack("archive_hidden_data")
 def bytes_between_two_entries(graft: Graft) -> None:
-    graft.file.gap = b"hidden"
+    graft.parts[1].gap = b"hidden"
 
 
 @attack("archive_hidden_data")

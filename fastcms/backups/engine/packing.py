@@ -79,7 +79,7 @@ class _Packer:
         self._packing = packing
         self._describe = describe
         self._snapshot_path = partial_path_of(beside(packing.archive_path, ".db"))
-        self._work = Work("writing the archive", on_progress)
+        self._work = Work(on_progress)
         self._files_bytes = 0
         self._names: dict[str, str] = {}
         self._problems: list[str] = []
@@ -89,6 +89,7 @@ class _Packer:
         database_bytes = _size(packing.database_path) + _size(beside(packing.database_path, "-wal"))
         require_free_space(packing.archive_path.parent, 2 * database_bytes, "A backup")
         self._work.total_bytes = database_bytes
+        self._work.begin("copying the database")
         try:
             write_snapshot(
                 packing.database_path,
@@ -104,6 +105,7 @@ class _Packer:
                 self._work,
             ):
                 self._require_space(snapshot)
+                self._work.begin("writing the archive")
                 description = archive.submit(self._check_snapshot)
                 archive.add_folder(FILES_PREFIX, time.time())
                 self._add_known(archive, folder, _read_rows(snapshot))

@@ -33,9 +33,9 @@ class WorkStoppedError(Exception):
 class Work:
     """Counts what several threads do, tells about it some times a second, and ends them when one fails."""
 
-    def __init__(self, phase: str, on_progress: OnProgress) -> None:
+    def __init__(self, on_progress: OnProgress) -> None:
         self.total_bytes = 0
-        self._phase = phase
+        self._phase = ""
         self._on_progress = on_progress
         self._done_bytes = 0
         self._is_stopped = False
@@ -49,17 +49,23 @@ class Work:
                 raise WorkStoppedError
             self._done_bytes += done_bytes
             if time.monotonic() - self._told >= _SECONDS_BETWEEN:
-                self._tell(self._phase)
+                self._tell()
+
+    def begin(self, phase: str) -> None:
+        """Name what is done from here on."""
+        with self._lock:
+            self._phase = phase
+            self._tell()
 
     def begin_last(self, phase: str) -> None:
         """Name what is left to do when every byte is counted."""
-        with self._lock:
-            self._done_bytes = self.total_bytes
-            self._tell(phase)
+        self._done_bytes = self.total_bytes
+        self.begin(phase)
 
-    def _tell(self, phase: str) -> None:
+    def _tell(self) -> None:
         self._told = time.monotonic()
-        self._on_progress(Progress(phase, min(self._done_bytes, self.total_bytes), self.total_bytes))
+        done_bytes = min(self._done_bytes, self.total_bytes)
+        self._on_progress(Progress(self._phase, done_bytes, self.total_bytes))
 
     def __enter__(self) -> Self:
         return self

@@ -56,7 +56,7 @@ def test_a_backup_says_how_far_it_is(site: Site) -> None:
     seen: list[Progress] = []
     service.create_backup(site, seen.append)
     assert next(p.phase for p in seen if p.done_bytes == 0) == "copying the database"
-    assert seen[-1].phase == "writing the archive"
+    assert seen[-1].phase == "making the archive durable"
     assert seen[-1].done_bytes == seen[-1].total_bytes > 3_000_000
 
 
