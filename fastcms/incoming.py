@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,6 +37,7 @@ class IncomingFile:
         self._max_size_bytes = max_size_bytes
         self._hash = hashlib.sha256()
         self._is_kept = False
+        self._is_handed_over = False
         with _full_disk_explained(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
             self.path, self._descriptor = _open_locked(folder)
@@ -81,8 +83,16 @@ class IncomingFile:
                 raise
         self._is_kept = True
 
+    def hand_over(self) -> "IncomingFile":
+        """Give the file to somebody who keeps or closes it later; closing this one then does nothing."""
+        heir = copy(self)
+        self._is_handed_over = True
+        return heir
+
     def close(self) -> None:
         """Remove what was not kept. Closing ends the lock, so it comes last."""
+        if self._is_handed_over:
+            return
         try:
             if not self._is_kept:
                 self.path.unlink(missing_ok=True)

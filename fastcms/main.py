@@ -24,6 +24,7 @@ from fastcms.media.api import router as files_router
 from fastcms.media.api import serving_router
 from fastcms.site import new_site
 from fastcms.startup import serve_site
+from fastcms.stopping import noticing_stop
 from fastcms.web import (
     PROBLEM_RESPONSES,
     BodyLimitMiddleware,
@@ -47,7 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_logs(site.settings)
-        with serve_site(site):
+        with serve_site(site), noticing_stop(site.stopping.set):
             yield
 
     app = FastAPIOffline(

@@ -7,13 +7,12 @@ for as long as they may have app.db open. A restore needs the last two for itsel
 
 import hashlib
 import multiprocessing
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from fastcms.accounts.service import has_admin, setup_code
-from fastcms.backups import restoring
+from fastcms.backups import jobs, restoring
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.schemas import RestoreState, describe_what
 from fastcms.errors import BackupBusyError, DataFolderInUseError
@@ -23,6 +22,7 @@ from fastcms.media.service import empty_trash, remove_stale_uploads
 from fastcms.site import Site, make_folders, refuse_linked_database, refuse_wrong_user
 from fastcms.sqlite import WITHOUT_WAL_RESET_BUG, sqlite3
 from fastcms.start_errors import explained
+from fastcms.stopping import default_signals
 from fastcms.terminal import messages
 
 STARTING, SERVING, COMMANDS = ".starting", ".serving", ".commands"
@@ -45,7 +45,11 @@ def serve_site(site: Site) -> Iterator[None]:
             _announce_setup(site)
         # What a restore has thrown away may be large: nobody waits for it.
         threading.Thread(target=restoring.remove_discarded, args=(site,), daemon=True).start()
-        yield
+        try:
+            yield
+        finally:
+            with default_signals():  # a second Ctrl+C does not wait for work that is slow to end
+                jobs.stop(site)
 
 
 @contextmanager
@@ -125,29 +129,13 @@ def _open_database(site: Site) -> None:
 def _wait_for(lock: FileLock, purpose: str) -> Iterator[None]:
     """Hold a lock; say for whom it waits. Until then Ctrl+C and SIGTERM end the process at once."""
     with ExitStack() as held:
-        with _default_signals():
+        with default_signals():
             try:
                 held.enter_context(lock.hold(purpose=purpose, timeout_seconds=_PATIENCE_SECONDS))
             except BackupBusyError:
                 messages.print(f"Waiting until {lock.describe_holders()} has finished.", markup=False)
                 held.enter_context(lock.hold(purpose=purpose))
         yield
-
-
-@contextmanager
-def _default_signals() -> Iterator[None]:
-    """Let signals end the process: a server's own handlers only take note, and would leave it waiting."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number in handlers:
-            signal.signal(number, signal.SIG_DFL)
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

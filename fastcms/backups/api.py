@@ -2,15 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from fastcms.accounts.api import client_address
 from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
-from fastcms.backups import receiving, restoring, service
+from fastcms.backups import job_api, receiving, restoring, service, tasks
 from fastcms.backups.answers import archive_answer
 from fastcms.backups.folder import explained
+from fastcms.backups.job_api import ACCEPTED, Answering
 from fastcms.backups.schemas import (
     BackupDetails,
     BackupList,
@@ -23,7 +23,7 @@ from fastcms.backups.schemas import (
     RestoreStatus,
     StagedRestore,
     StagedUndo,
-    describe_created,
+    VerifiedBackup,
     describe_list,
     describe_restores,
 )
@@ -33,6 +33,7 @@ from fastcms.uploads import MULTIPART_BODY, receive_upload
 from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/backups", tags=["backups"])
+router.include_router(job_api.router)  # before /{filename}, which would take "jobs" for a name
 
 Creator = Annotated[Caller, Depends(require(Scope.BACKUPS_CREATE))]
 Reader = Annotated[Caller, Depends(require(Scope.BACKUPS_READ))]
@@ -43,12 +44,10 @@ _ZIP_ANSWER: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("")
-def create_backup(site: CurrentSite, caller: Creator) -> CreatedBackup:
+@router.post("", response_model=CreatedBackup, responses=ACCEPTED)
+def create_backup(site: CurrentSite, caller: Creator, answer: Answering) -> Any:
     """Make a backup of the database and all uploaded files, while people go on working."""
-    backup = service.create_backup(site)
-    get_logger().info("backup created", backup=backup.filename, by=caller.name, problems=backup.problems)
-    return describe_created(backup)
+    return answer(tasks.creation(site, caller.name))
 
 
 @router.get("")
@@ -57,17 +56,18 @@ def list_backups(site: CurrentSite, _caller: Reader) -> BackupList:
     return describe_list(service.list_backups(site))
 
 
-@router.post("/upload", openapi_extra=MULTIPART_BODY)
-async def upload_backup(request: Request, site: CurrentSite, caller: AdminCaller) -> BackupDetails:
-    """Bring an archive from another machine: it is checked whole, and marked as uploaded."""
+@router.post("/upload", openapi_extra=MULTIPART_BODY, response_model=BackupDetails, responses=ACCEPTED)
+async def upload_backup(request: Request, site: CurrentSite, caller: AdminCaller, answer: Answering) -> Any:
+    """Bring an archive from another machine: it is checked whole, and marked as uploaded.
 
-    def keep(incoming: IncomingFile, _filename: str) -> BackupDetails:
-        return receiving.receive_archive(site, incoming, caller.name)
+    The job, if one is wanted, begins when the archive has arrived.
+    """
+
+    def keep(incoming: IncomingFile, _filename: str) -> Any:
+        return answer(tasks.reception(site, incoming.hand_over(), caller.name))
 
     with explained("The upload"):
-        backup = await receive_upload(request, site.settings.backups_dir, keep)
-    get_logger().info("backup uploaded", backup=backup.filename, by=caller.name, admins=backup.admins)
-    return backup
+        return await receive_upload(request, site.settings.backups_dir, keep)
 
 
 @router.get("/restore")
@@ -124,23 +124,29 @@ def download_backup(request: Request, site: CurrentSite, filename: str, caller: 
     return archive_answer(request, backup)
 
 
-@router.post("/{filename}/restore")
+@router.post("/{filename}/verify", response_model=VerifiedBackup, responses=ACCEPTED)
+def verify_backup(site: CurrentSite, filename: str, caller: Creator, answer: Answering) -> Any:
+    """Read a backup whole, and check that it could be restored. Nothing is changed."""
+    return answer(tasks.verifying(site, filename, caller.name))
+
+
+@router.post("/{filename}/restore", response_model=StagedRestore, responses=ACCEPTED)
 def stage_restore(
     request: Request,
     site: CurrentSite,
     filename: str,
     caller: AdminCaller,
+    answer: Answering,
+    *,
     body: RestoreRequest | None = None,
-) -> StagedRestore:
+) -> Any:
     """Check a backup whole and prepare it; the next start of the server puts it in place.
 
     Only a backup that was uploaded needs a body, with the caller's own password.
     """
     password = body.password if body else None
     approved = receiving.require_password(site, filename, caller, password, client_address(request))
-    pending = restoring.stage_restore(site, filename, caller.name, approved=approved)
-    get_logger().info("restore staged", backup=pending.backup_filename, by=caller.name)
-    return StagedRestore(backup_filename=pending.backup_filename)
+    return answer(tasks.staging(site, filename, caller.name, approved=approved))
 
 
 @router.delete("/{filename}")

@@ -1,24 +1,25 @@
 """`fastcms backup`: the same as the API, beside a running server or without one.
 
-What concerns restores is in `restore_commands.py`.
+What concerns restores is in `restore_commands.py`, what concerns jobs in `job_commands.py`.
 """
 
 import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from humanize import naturalsize
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from fastcms.backups import receiving, restoring, service
-from fastcms.backups.engine.progress import OnProgress, Progress
+from fastcms.backups import jobs, restoring, service, tasks
+from fastcms.backups.job_files import Job
 from fastcms.backups.schemas import (
     Backup,
     RestoreState,
@@ -53,8 +54,9 @@ def create_backup(context: typer.Context, as_json: JsonOption = False) -> None:
     """Make a backup of the database and all uploaded files."""
     with errors_as_exit_codes(as_json=as_json):
         service.require_database(peek_site(context))
-        with progress_bar() as on_progress:
-            backup = service.create_backup(open_site(context), on_progress)
+        with progress_bar() as show:
+            site = open_site(context)
+            backup = jobs.run(site, tasks.creation(site, who()), show)
         if as_json:
             print_json(describe_created(backup).model_dump())
             return
@@ -73,8 +75,8 @@ def import_backup(
     with errors_as_exit_codes(as_json=as_json):
         site = peek_site(context)
         make_folders(site.settings.data_dir, site.settings.backups_dir)
-        with progress_bar() as on_progress:
-            backup = receiving.import_archive(site, file, who(), on_progress)
+        with progress_bar() as show:
+            backup = jobs.run(site, tasks.importing(site, file, who()), show)
         if as_json:
             print_json(backup.model_dump(mode="json"))
             return
@@ -82,6 +84,21 @@ def import_backup(
             f"{file} is sound, and is {backup.filename} now. "
             f"To put it in place: fastcms backup restore {backup.filename}"
         )
+
+
+@backup_app.command("verify")
+def verify_backup(context: typer.Context, filename: Filename, as_json: JsonOption = False) -> None:
+    """Read a backup whole, and check that it could be restored; nothing is changed."""
+    with errors_as_exit_codes(as_json=as_json):
+        site = site_of(context)
+        with progress_bar() as show:
+            verified = jobs.run(site, tasks.verifying(site, filename, who()), show)
+        if as_json:
+            print_json(verified.model_dump())
+            return
+        size = naturalsize(verified.size_bytes)
+        output.print(f"{filename} is sound: every byte ({size}) is as it was written. It can be restored.")
+        show_problems(verified.problems)
 
 
 @backup_app.command("list")
@@ -204,24 +221,26 @@ def who() -> str:
 
 
 @contextmanager
-def progress_bar() -> Iterator[OnProgress]:
-    """A bar on standard error, so that standard output stays clean for --json."""
+def progress_bar() -> Iterator[Callable[[Job], None]]:
+    """A bar that shows a job, on standard error, so that standard output stays clean for --json."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TextColumn("{task.fields[left]}"),
     )
     with ProgressBar(*columns, console=messages, transient=True) as bar:
-        task = bar.add_task("starting", total=None)
+        task = bar.add_task("starting", total=None, speed="", left="")
 
-        def show(progress: Progress) -> None:
+        def show(job: Job) -> None:
             bar.update(
                 task,
-                description=progress.phase,
-                completed=progress.done_bytes,
-                total=progress.total_bytes or None,
+                description=job.phase,
+                completed=job.done_bytes,
+                total=job.total_bytes or None,
+                speed=f"{naturalsize(job.bytes_per_second)}/s" if job.bytes_per_second else "",
+                left="" if job.seconds_left is None else f"{timedelta(seconds=job.seconds_left)} left",
             )
 
         yield show

@@ -19,12 +19,22 @@ def data_paths(site: Site) -> DataPaths:
 
 @contextmanager
 def alone(paths: DataPaths, purpose: str) -> Iterator[None]:
-    """Hold the lock of backups; what a killed holder left unfinished is removed first."""
+    """Hold the lock of backups; what a killed holder left unfinished is removed first.
+
+    At the end, too: Ctrl+C kills the process that does the work.
+    """
     paths.backups_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(paths.backups_dir / ".lock").hold(purpose=purpose, timeout_seconds=0):
-        for left_over in paths.backups_dir.glob(".backup_*.partial*"):  # with SQLite's journal of one
-            remove(left_over)
-        yield
+        try:
+            _remove_unfinished(paths)
+            yield
+        finally:
+            _remove_unfinished(paths)
+
+
+def _remove_unfinished(paths: DataPaths) -> None:
+    for left_over in paths.backups_dir.glob(".backup_*.partial*"):  # with SQLite's journal of one
+        remove(left_over)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from starlette_admin import route
 
 from fastcms.accounts.api import client_address
 from fastcms.accounts.schemas import Caller
-from fastcms.backups import receiving, restoring, service
+from fastcms.backups import jobs, receiving, restoring, service, tasks
 from fastcms.backups.answers import archive_answer
 from fastcms.backups.creation import RESTORE_REFUSED
 from fastcms.database import utc_now
@@ -63,8 +63,8 @@ class BackupsPage(Page):
     @route("/create", methods=["POST"], name="backups-create")
     @errors_as_messages
     async def create(self, request: Request) -> Response:
-        backup = await in_thread(service.create_backup, get_site(request))
-        _log(request, "backup created", backup.filename)
+        site = get_site(request)
+        backup = await in_thread(jobs.run, site, tasks.creation(site, get_visitor(request).name))
         if backup.problems:
             show_message(
                 request, f"The backup holds what there was, but: {'; '.join(backup.problems)}", "warning"
@@ -107,8 +107,8 @@ class BackupsPage(Page):
         except PermissionDeniedError as error:  # the password is missing or wrong: the page asks again
             show_message(request, error.message, "error")
             return see_other(self.url(request, f"/{filename}/restore"))
-        pending = await in_thread(restoring.stage_restore, site, filename, visitor.name, approved=approved)
-        _log(request, "restore staged", pending.backup_filename)
+        task = tasks.staging(site, filename, visitor.name, approved=approved)
+        pending = await in_thread(jobs.run, site, task)
         return self.done(request, f"{pending.backup_filename} is checked and ready to be restored.")
 
     @route("/restore/cancel", methods=["POST"], name="backups-cancel")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from humanize import naturalsize
 
-from fastcms.backups import receiving, restoring, service
+from fastcms.backups import jobs, receiving, restoring, service, tasks
 from fastcms.backups.commands import Filename, backup_app, progress_bar, show_problems, site_of, who
 from fastcms.backups.engine.pending import PendingRestore, RestoreReceipt
 from fastcms.backups.schemas import RestoreState, SafetyCopyInfo, describe_restores, describe_what
@@ -22,8 +22,6 @@ from fastcms.terminal import (
     print_json,
     restore_now,
 )
-
-__all__ = ["backup_app"]
 
 NowOption = Annotated[
     bool, typer.Option("--now", help="Complete it at once, without a server; refused while one runs.")
@@ -52,8 +50,8 @@ def stage_restore(
         confirm(f"{question}{_when(now=now)}?", yes=yes, as_json=as_json)
 
         def stage() -> PendingRestore:
-            with progress_bar() as on_progress:
-                return restoring.stage_restore(site, filename, who(), on_progress, approved=origin)
+            with progress_bar() as show:
+                return jobs.run(site, tasks.staging(site, filename, who(), approved=origin), show)
 
         answer = _carry_out(context, site, stage, now=now, as_json=as_json)
         if as_json:

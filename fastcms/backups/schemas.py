@@ -90,6 +90,23 @@ class BackupList(BaseModel):
     total: int
 
 
+class VerifiedBackup(BaseModel):
+    """Every byte of the backup is as its checksums say, and its database can be restored.
+
+    `problems` are those of the site when the backup was made.
+    """
+
+    status: Literal["ok"] = "ok"
+    filename: str
+    size_bytes: int
+    database_size_bytes: int
+    files_size_bytes: int
+    counts: dict[str, int]
+    app_version: str
+    schema_revision: str
+    problems: list[str]
+
+
 class RestoreRequest(BaseModel):
     """The caller's own password, to restore a backup that was uploaded."""
 

@@ -1,0 +1,279 @@
+"""Run long work as a job: others see how far it is and can cancel it, from any process of this machine.
+
+A job begins with the first thing that its work tells of: until then the work looks whether it can be done at
+all, and what is refused is no job. When it ends, its state is durable; see `job_files`.
+"""
+
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from fastcms import errors
+from fastcms.backups.engine.progress import OnProgress, Progress
+from fastcms.backups.folder import explained
+from fastcms.backups.job_files import (
+    Job,
+    JobError,
+    JobKind,
+    JobState,
+    forget_job,
+    forget_lock,
+    forget_old_jobs,
+    job_id_of,
+    jobs_dir,
+    lock_of,
+    read_canceller,
+    replace_job,
+    replace_job_durably,
+)
+from fastcms.database import utc_now
+from fastcms.errors import ConfigError, FastCMSError, JobCancelledError
+from fastcms.logs import get_logger
+from fastcms.site import Site, make_folders
+
+Result = TypeVar("Result")
+
+_SECONDS_BETWEEN = 0.2
+_SPEED_WINDOW_SECONDS = 10
+# So long whoever starts a job waits to hear that it has begun, or was refused.
+_PATIENCE_SECONDS = 2
+
+_threads: dict[threading.Thread, Site] = {}
+
+
+@dataclass(frozen=True)
+class Task(Generic[Result]):
+    """What a job is to do. `describe` makes of the result what the API answers."""
+
+    kind: JobKind
+    requested_by: str
+    work: Callable[[OnProgress], Result]
+    describe: Callable[[Result], BaseModel]
+    backup_filename: str | None = None
+
+
+def ignore_changes(_job: Job) -> None:
+    """For callers who do not watch."""
+
+
+def run(site: Site, task: Task[Result], on_change: Callable[[Job], None] = ignore_changes) -> Result:
+    """Do the work here and now, as a job that others can watch.
+
+    Raises: JobCancelledError; what the work raises.
+    """
+    return _Run(site, task, on_change).do_work()
+
+
+def start(site: Site, task: Task[Any]) -> Job:
+    """Do the work in a thread of its own, which outlives whoever asked for it.
+
+    Raises: what the work raises before it has begun; BackupError when the job cannot be written down.
+    """
+    run = _Run(site, task, ignore_changes)
+    thread = threading.Thread(target=copy_context().run, args=[run.do_unwatched_work], daemon=True)
+    _threads[thread] = site
+    thread.start()
+    run.settled.wait(_PATIENCE_SECONDS)
+    with explained("Starting the job"):
+        return run.require_job()
+
+
+def stop(site: Site) -> None:
+    """Cancel what runs for this site in this process, and wait until it has ended."""
+    site.stopping.set()
+    for thread, its_site in list(_threads.items()):
+        if its_site is site:
+            thread.join()
+
+
+@dataclass
+class _Speed:
+    """Bytes a second, over the latest seconds."""
+
+    _seen: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def measure(self, done_bytes: int) -> int | None:
+        now = time.monotonic()
+        if self._seen and done_bytes < self._seen[-1][1]:  # a phase that counts anew
+            self._seen.clear()
+        self._seen.append((now, done_bytes))
+        while now - self._seen[0][0] > _SPEED_WINDOW_SECONDS:
+            self._seen.popleft()
+        seconds, bytes_since = now - self._seen[0][0], done_bytes - self._seen[0][1]
+        return round(bytes_since / seconds) or None if seconds > 0 else None
+
+
+class _Run(Generic[Result]):
+    """A task being done, and its job. `settled` is set once the job has begun, or there will be none."""
+
+    def __init__(self, site: Site, task: Task[Result], on_change: Callable[[Job], None]) -> None:
+        self.job: Job | None = None
+        self.settled = threading.Event()
+        self._refusal: BaseException | None = None
+        self._site = site
+        self._task = task
+        self._on_change = on_change
+        self._folder = jobs_dir(site)
+        self._started = utc_now()
+        self._held = ExitStack()
+        self._beginning = threading.Lock()
+        self._is_over = False
+        self._told = 0.0
+        self._speed = _Speed()
+
+    def do_work(self) -> Result:
+        try:
+            result = self._task.work(self._on_progress)
+        except BaseException as error:
+            self._refusal = error
+            self._end(_state_after(error), error=_describe_error(error))
+            raise
+        with suppress(OSError, ConfigError):  # work that told of nothing
+            self.begin()
+        self._end(JobState.SUCCEEDED, result=self._task.describe(result).model_dump(mode="json"))
+        return result
+
+    def do_unwatched_work(self) -> None:
+        """Do the work in a thread: nobody waits for its result, or sees its error."""
+        try:
+            self.do_work()
+        except Exception as error:  # noqa: BLE001 - the job says so
+            if self.job is not None:
+                _log_error(error)
+        finally:
+            del _threads[threading.current_thread()]
+
+    def begin(self) -> None:
+        """Write the job down, unless that has been done, or it is over before it began.
+
+        Raises: OSError; ConfigError.
+        """
+        with self._beginning:
+            if self.job is not None or self._is_over:
+                return
+            job = Job(
+                id=job_id_of(self._started),
+                kind=self._task.kind,
+                state=JobState.RUNNING,
+                requested_by=self._task.requested_by,
+                backup_filename=self._task.backup_filename,
+                process_id=os.getpid(),
+                started=self._started,
+            )
+            make_folders(self._folder)
+            forget_old_jobs(self._folder)
+            # Before there is a job to be read: a running one that nobody holds has failed.
+            self._held.enter_context(lock_of(self._folder, job.id).hold(purpose=f"job: {job.kind}"))
+            replace_job_durably(self._folder, job)
+            self.job = job
+            self.settled.set()
+
+    def require_job(self) -> Job:
+        """The job, begun now at the latest. Raises: why there is none."""
+        try:
+            self.begin()
+        except (OSError, ConfigError) as error:
+            self._refusal = error  # the work sees it, and ends
+        if self.job is None:
+            assert self._refusal is not None  # noqa: S101 - one of the two is always there
+            raise self._refusal
+        return self.job
+
+    def _on_progress(self, progress: Progress) -> None:
+        # What cannot be written down is done all the same: a restore may be the way out of a full disk.
+        with suppress(OSError, ConfigError):
+            self.begin()
+        is_new_phase = self.job is not None and self.job.phase != progress.phase
+        if time.monotonic() - self._told < _SECONDS_BETWEEN and not is_new_phase:
+            return
+        self._told = time.monotonic()
+        self._raise_if_cancelled()
+        speed = self._speed.measure(progress.done_bytes)
+        left_bytes = progress.total_bytes - progress.done_bytes
+        self._change(
+            phase=progress.phase,
+            done_bytes=progress.done_bytes,
+            total_bytes=progress.total_bytes,
+            bytes_per_second=speed,
+            seconds_left=math.ceil(left_bytes / speed) if speed and left_bytes >= 0 else None,
+        )
+
+    def _raise_if_cancelled(self) -> None:
+        if self._site.stopping.is_set() or self._refusal is not None:
+            raise JobCancelledError("The server was stopped.", hint="Start it again when the server runs.")
+        canceller = read_canceller(self._folder, self.job.id) if self.job is not None else None
+        if canceller is not None:
+            raise JobCancelledError(f"It was cancelled by {canceller}.", hint="Nothing was changed.")
+
+    def _change(self, **changed: Any) -> None:
+        if self.job is None:
+            return
+        self.job = self.job.model_copy(update=changed)
+        with suppress(OSError):
+            replace_job(self._folder, self.job)
+        self._on_change(self.job)
+
+    def _end(
+        self,
+        state: JobState,
+        *,
+        result: dict[str, Any] | None = None,
+        error: JobError | None = None,
+    ) -> None:
+        with self._beginning:
+            self._is_over = True
+            self.settled.set()
+        if self.job is None:
+            return
+        update: dict[str, Any] = {"state": state, "finished": utc_now(), "seconds_left": None}
+        if result is not None:
+            filename = result.get("filename", self.job.backup_filename)
+            update |= {"result": result, "backup_filename": filename, "done_bytes": self.job.total_bytes}
+        self.job = self.job.model_copy(update=update | {"error": error})
+        try:
+            replace_job_durably(self._folder, self.job)
+            self._held.close()
+            forget_lock(self._folder, self.job.id)
+        except OSError as reason:
+            get_logger().warning("How a job ended could not be noted.", job=self.job.id, reason=str(reason))
+            with suppress(OSError):  # without a lock it would look as if it had failed
+                forget_job(self._folder, self.job.id)
+        finally:
+            self._held.close()
+        self._on_change(self.job)
+
+
+def _state_after(error: BaseException) -> JobState:
+    is_cancelled = isinstance(error, JobCancelledError) or not isinstance(error, Exception)
+    return JobState.CANCELLED if is_cancelled else JobState.FAILED
+
+
+def _describe_error(error: BaseException) -> JobError:
+    if isinstance(error, FastCMSError):
+        return JobError(status=errors.status_of(error)[0], **errors.describe(error))
+    if isinstance(error, Exception):
+        return JobError(
+            status=HTTPStatus.INTERNAL_SERVER_ERROR,
+            detail="Something went wrong on the server.",
+            code="unexpected_error",
+            hint="The server's log has the reason.",
+        )
+    return _describe_error(JobCancelledError("It was stopped at the terminal where it ran."))
+
+
+def _log_error(error: Exception) -> None:
+    """As `web` does with what is nobody's fault but the server's."""
+    if not isinstance(error, FastCMSError):
+        get_logger().error("Unexpected error", exc_info=error)
+    elif errors.status_of(error)[0] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        get_logger().error(error.message, code=error.code, hint=error.hint)

@@ -1,0 +1,77 @@
+"""What can be done as a job, the same from the API, the dashboard and the command line."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from fastcms.backups import receiving, restoring, service, verification
+from fastcms.backups.engine.pending import PendingRestore
+from fastcms.backups.engine.progress import OnProgress
+from fastcms.backups.job_files import JobKind
+from fastcms.backups.jobs import Task
+from fastcms.backups.origin import Origin
+from fastcms.backups.schemas import (
+    Backup,
+    BackupDetails,
+    StagedRestore,
+    VerifiedBackup,
+    describe_created,
+)
+from fastcms.incoming import IncomingFile
+from fastcms.logs import get_logger
+from fastcms.site import Site
+
+
+def creation(site: Site, requested_by: str) -> Task[Backup]:
+    def work(on_progress: OnProgress) -> Backup:
+        backup = service.create_backup(site, on_progress)
+        get_logger().info(
+            "backup created", backup=backup.filename, by=requested_by, problems=list(backup.problems)
+        )
+        return backup
+
+    return Task(JobKind.CREATE, requested_by, work, describe_created)
+
+
+def staging(site: Site, filename: str, requested_by: str, *, approved: Origin | None) -> Task[PendingRestore]:
+    def work(on_progress: OnProgress) -> PendingRestore:
+        pending = restoring.stage_restore(site, filename, requested_by, on_progress, approved=approved)
+        get_logger().info("restore staged", backup=pending.backup_filename, by=requested_by)
+        return pending
+
+    def describe(pending: PendingRestore) -> StagedRestore:
+        return StagedRestore(backup_filename=pending.backup_filename)
+
+    return Task(JobKind.RESTORE, requested_by, work, describe, filename)
+
+
+def verifying(site: Site, filename: str, requested_by: str) -> Task[VerifiedBackup]:
+    def work(on_progress: OnProgress) -> VerifiedBackup:
+        verified = verification.verify_backup(site, filename, on_progress)
+        get_logger().info("backup verified", backup=filename, by=requested_by)
+        return verified
+
+    return Task(JobKind.VERIFY, requested_by, work, _as_it_is, filename)
+
+
+def reception(site: Site, incoming: IncomingFile, requested_by: str) -> Task[BackupDetails]:
+    """Check an upload that has arrived completely. What is not kept is removed."""
+
+    def work(on_progress: OnProgress) -> BackupDetails:
+        with incoming:
+            backup = receiving.receive_archive(site, incoming, requested_by, on_progress)
+        get_logger().info("backup uploaded", backup=backup.filename, by=requested_by, admins=backup.admins)
+        return backup
+
+    return Task(JobKind.UPLOAD, requested_by, work, _as_it_is)
+
+
+def importing(site: Site, source_path: Path, requested_by: str) -> Task[BackupDetails]:
+    def work(on_progress: OnProgress) -> BackupDetails:
+        return receiving.import_archive(site, source_path, requested_by, on_progress)
+
+    return Task(JobKind.UPLOAD, requested_by, work, _as_it_is)
+
+
+def _as_it_is(body: BaseModel) -> BaseModel:
+    return body
