@@ -35,11 +35,10 @@ def take_from_trash(files_dir: Path, path: str) -> None:
 
 def list_trash(files_dir: Path) -> list[str]:
     trash = files_dir / TRASH_NAME
-    return [path.name for path in trash.iterdir() if path.is_file()] if trash.is_dir() else []
-
-
-def _is_of_restores(name: str) -> bool:
-    return name.startswith(_RESTORE_PREFIX)
+    if not trash.is_dir():
+        return []
+    with os.scandir(trash) as entries:
+        return [entry.name for entry in entries if entry.is_file()]
 
 
 def remove_from_trash(files_dir: Path, path: str) -> None:
@@ -47,21 +46,20 @@ def remove_from_trash(files_dir: Path, path: str) -> None:
 
 
 def list_files_on_disk(files_dir: Path) -> Iterator[str]:
-    """Every regular file below data/files, relative.
+    """Every regular file below data/files, relative, in no order.
 
+    Only folders are read, which know the kind of each entry: no file is looked at.
     Left out are unfinished uploads, deleted files, and what restores keep there.
     """
-
-    def fail(error: OSError) -> None:
-        raise error  # os.walk would pass over a folder that cannot be read
-
-    for folder, folders, names in os.walk(files_dir, onerror=fail):
-        relative = Path(folder).relative_to(files_dir)
-        if relative == Path():
-            folders[:] = [name for name in folders if name != TRASH_NAME and not _is_of_restores(name)]
-        for name in sorted(names):
-            path = Path(folder, name)
-            if relative == Path() and _is_of_restores(name):
-                continue
-            if not name.startswith(UPLOAD_PREFIX) and path.is_file() and not path.is_symlink():
-                yield str(relative / name)
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(files_dir / folder) as entries:
+            for entry in entries:
+                if not folder and entry.name.startswith(_RESTORE_PREFIX):
+                    continue
+                if entry.is_file(follow_symlinks=False):
+                    if not entry.name.startswith(UPLOAD_PREFIX):
+                        yield folder + entry.name
+                elif entry.is_dir(follow_symlinks=False) and (folder or entry.name != TRASH_NAME):
+                    folders.append(f"{folder}{entry.name}/")

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import random
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +17,7 @@ from fastcms.locks import FileLock
 from fastcms.main import create_app
 from fastcms.media import service
 from fastcms.media.models import MediaFile
+from fastcms.media.storage import move_to_trash
 from fastcms.site import Site
 
 CONTENT = b"0123456789"
@@ -89,6 +92,16 @@ def test_a_range_is_answered_with_its_bytes(
     assert answer.headers["content-range"] == content_range
     assert answer.headers["content-length"] == str(len(content))
     assert answer.headers["etag"] == ETAG
+
+
+def test_a_range_of_several_megabytes_is_answered_with_its_bytes(
+    visitor: TestClient, shared_site: Site
+) -> None:
+    content = random.Random(1).randbytes(3 * 1024**2 + 1)
+    url = service.file_url(_add(shared_site, content))
+    whole, part = visitor.get(url), visitor.get(url, headers={"Range": "bytes=999-3000000"})
+    assert whole.content == content
+    assert part.content == content[999:3_000_001]
 
 
 @pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=99-100", "bytes=-0"])
@@ -251,6 +264,49 @@ def test_bytes_deleted_during_a_backup_stay_for_it_and_go_with_the_next_deletion
         assert (trash / file.path).read_bytes() == CONTENT
     assert client.delete(f"/api/v1/files/{other.id}").status_code == 204
     assert list(trash.iterdir()) == []
+
+
+def test_of_the_trash_only_what_is_still_known_comes_back(site: Site) -> None:
+    files_dir = site.settings.files_dir
+    deleted, kept = [_add(site) for _ in range(5)], _add(site)
+    with FileLock(site.settings.backups_dir / service.TRASH_LOCK_NAME).hold(purpose="creating a backup"):
+        for file in deleted:
+            service.delete_file(site, file.id)
+    move_to_trash(files_dir, kept.path)  # a crash has broken off its deletion
+    service.empty_trash(site)
+    assert [path.name for path in files_dir.rglob("*") if path.is_file()] == [kept.path]
+
+
+def test_files_put_there_by_hand_are_found_among_many_uploads(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_PATHS_AT_ONCE", 3)
+    for _ in range(10):
+        _add(site)
+    by_hand = ['deep/it\'s "quoted".txt', "no utf-8 \udcff.txt", "notes.txt"]
+    for name in by_hand:
+        path = site.settings.files_dir / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"by hand")
+    assert service.find_files_without_row(site) == by_hand
+
+
+def test_neither_uploads_nor_deletions_under_way_are_taken_for_files_put_there_by_hand(site: Site) -> None:
+    stop = threading.Event()
+
+    def upload_and_delete() -> None:
+        while not stop.is_set():
+            service.delete_file(site, _add(site).id)
+
+    clients = [threading.Thread(target=upload_and_delete) for _ in range(2)]
+    for client in clients:
+        client.start()
+    try:
+        assert [service.find_files_without_row(site) for _ in range(200)] == [[]] * 200
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
 
 
 def test_a_file_whose_bytes_are_missing_can_be_deleted(client: TestClient, site: Site) -> None:
