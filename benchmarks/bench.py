@@ -10,6 +10,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -86,7 +87,7 @@ class Run:
             [
                 ("create", create.run),
                 ("stage", stage.run),
-                ("swap", lambda bench: swap.run(bench, usual, plan.rounds)),
+                ("swap", lambda bench: swap.run(bench, usual, plan.starts)),
                 ("memory", lambda bench: memory.run(bench, usual, plan.window_rounds)),
                 ("download", download.run),
                 ("profile", profile.run),
@@ -136,20 +137,34 @@ class Run:
         if not steps:
             return
         console.print(f"[bold]{name}[/]: building a site of {dataset.size_bytes / 1e9:.2f} GB")
-        # Of these two, PocketBase has no part.
+        # PocketBase has no part in these two.
         with_pocketbase = name not in ("empty", "small-files")
-        with open_bench(
-            self._plan, self._folder / name, dataset, self._results, console, with_pocketbase=with_pocketbase
-        ) as bench:
+        with (
+            self._noting_errors(name),
+            open_bench(
+                self._plan,
+                self._folder / name,
+                dataset,
+                self._results,
+                console,
+                with_pocketbase=with_pocketbase,
+            ) as bench,
+        ):
             for step_name, run in steps:
                 console.print(f"[bold]{name}: {step_name}")
                 started = time.perf_counter()
-                try:
+                with self._noting_errors(f"{step_name} ({name})"):
                     run(bench)
-                except Exception as error:  # noqa: BLE001 - an hour of measuring is not lost for one of them
-                    traceback.print_exc()
-                    self._note(f"{step_name} ({name}) was broken off: {error}")
                 console.print(f"  {time.perf_counter() - started:.0f} s")
+
+    @contextmanager
+    def _noting_errors(self, what: str) -> Iterator[None]:
+        """Go on after an error: an hour of measuring is not lost for one of them."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, the report says it
+            traceback.print_exc()
+            self._note(f"{what} was broken off: {error}")
 
     def _note(self, text: str) -> None:
         console.print(f"[yellow]{text}")

@@ -12,6 +12,7 @@ class Plan:
     name: str
     dataset: Dataset
     rounds: int
+    starts: int
     # The slow ones are measured less often.
     window_rounds: int
     window_seconds: float
@@ -32,6 +33,7 @@ FULL = Plan(
     name="full",
     dataset=MAGAZINE,
     rounds=5,
+    starts=5,
     window_rounds=3,
     window_seconds=20,
     backups_under_uploads=20,
@@ -48,6 +50,7 @@ QUICK = Plan(
     name="quick",
     dataset=MAGAZINE.times(0.08),
     rounds=2,
+    starts=1,
     window_rounds=1,
     window_seconds=3,
     backups_under_uploads=3,

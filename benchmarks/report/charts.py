@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from benchmarks.contestants import cms, pocketbase
 from benchmarks.contestants.archivers import TAR_DURABLE
@@ -154,7 +155,9 @@ def _draw_sizes(figure: Figure, theme: Theme, results: Results) -> None:
             axes.plot(x, y, marker="o", color=colour, lw=1.8)
             axes.annotate(name, (x[-1], y[-1]), (8, 0), textcoords="offset points", va="center", color=colour)
     axes.set(xscale="log", yscale="log", xlabel="GB of content", ylabel="seconds to create a backup")
-    axes.xaxis.set_major_formatter("{x:g}")
+    ticks = [size / 1e9 for size, _ in sizes.medians(results, cms.NAME)]
+    axes.set_xticks(ticks, [f"{size:.2g}" for size in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlim(right=axes.get_xlim()[1] * 2)
 
