@@ -1,10 +1,13 @@
-"""Uploads of backups to a real process: its memory, its death, and what a client sees."""
+"""Backups and uploads of them in a real process: its memory, its death, and what a client sees."""
 
 import json
+import os
 import re
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from tests.e2e.conftest import Server, clean_environment
 from tests.e2e.conftest import server as server  # noqa: PLC0414 - a fixture
 
 MEGABYTE = 1024**2
-NAMES_OF_LOCKS = {".lock", ".receiving", ".trash_lock"}
+NOT_CONTENT = {".lock", ".receiving", ".trash_lock", ".verifying_lock", ".jobs"}
 
 
 @pytest.fixture
@@ -36,14 +39,54 @@ def curl(server: Server, token: str, path: str, *arguments: str) -> tuple[str, d
 
 
 def peak_memory_bytes(server: Server) -> int:
-    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{server.pid}/status").read_text())
-    assert match
-    return int(match[1]) * 1024
+    return peaks_of_family(server.pid)[server.pid]
+
+
+def peaks_of_family(pid: int) -> dict[int, int]:
+    """The most bytes that a process and each of its children have had in memory so far."""
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    peaks = {pid: int(match[1]) * 1024} if match else {}  # a process that has just ended has none
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            peaks |= peaks_of_family(int(child))
+    return peaks
+
+
+def peak_of_a_backup(server: Server, token: str) -> int:
+    """The most memory that the server and those who make a backup for it have had."""
+    peaks: dict[int, int] = {}
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(curl, server, token, "", "-X", "POST")
+        while not made.done():
+            with suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+                # The latest: a child that is just being made looks as large as its parent for a moment.
+                peaks |= peaks_of_family(server.pid)
+            time.sleep(0.01)
+    status, backup = made.result()
+    assert (status, backup["problems"]) == ("200", [])
+    return sum(peaks.values())
+
+
+def test_the_memory_of_a_backup_does_not_grow_with_the_site(server: Server, token: str) -> None:
+    files_dir = server.folder / "data" / "files"
+
+    def add_files(size_bytes: int) -> None:
+        content = os.urandom(MEGABYTE)
+        (files_dir / "many").mkdir(exist_ok=True)
+        for number in range(size_bytes // MEGABYTE // 2):  # half of it in files of a megabyte
+            (files_dir / f"many/{size_bytes}-{number}.bin").write_bytes(content)
+        with (files_dir / f"{size_bytes}.txt").open("wb") as large:  # and half in one that shrinks
+            large.truncate(size_bytes // 2)
+
+    add_files(50 * MEGABYTE)
+    small_bytes = peak_of_a_backup(server, token)
+    add_files(550 * MEGABYTE)
+    assert peak_of_a_backup(server, token) - small_bytes < 32 * MEGABYTE
 
 
 def left_in(server: Server) -> list[str]:
     names = (path.name for path in (server.folder / "data" / "backups").iterdir())
-    return sorted(name for name in names if name not in NAMES_OF_LOCKS)
+    return sorted(name for name in names if name not in NOT_CONTENT)
 
 
 def make_archive(server: Server, token: str, size_bytes: int) -> Path:
