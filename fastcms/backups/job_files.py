@@ -9,7 +9,7 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -120,7 +120,7 @@ def find_job(site: Site, job_id: str) -> Job:
     return job
 
 
-def follow_job(site: Site, job_id: str) -> Iterator[Job]:
+def follow_job(site: Site, job_id: str) -> Generator[Job]:
     """The job as it is now, and whenever it has changed, until it has ended. Raises: JobNotFoundError."""
     shown = None
     while shown is None or shown.is_running:

@@ -37,7 +37,7 @@ from fastcms.backups.job_files import (
     replace_job_durably,
 )
 from fastcms.database import utc_now
-from fastcms.errors import ConfigError, FastCMSError, JobCancelledError
+from fastcms.errors import FastCMSError, JobCancelledError
 from fastcms.logs import get_logger
 from fastcms.site import Site, make_folders
 
@@ -128,6 +128,7 @@ class _Run(Generic[Result]):
         self._held = ExitStack()
         self._beginning = threading.Lock()
         self._is_over = False
+        self._is_unwanted = False
         self._told = 0.0
         self._speed = _Speed()
 
@@ -138,8 +139,7 @@ class _Run(Generic[Result]):
             self._refusal = error
             self._end(_state_after(error), error=_describe_error(error))
             raise
-        with suppress(OSError, ConfigError):  # work that told of nothing
-            self.begin()
+        self.begin()  # if it has told of nothing
         self._end(JobState.SUCCEEDED, result=self._task.describe(result).model_dump(mode="json"))
         return result
 
@@ -154,45 +154,48 @@ class _Run(Generic[Result]):
             del _threads[threading.current_thread()]
 
     def begin(self) -> None:
-        """Write the job down, unless that has been done, or it is over before it began.
-
-        Raises: OSError; ConfigError.
-        """
+        """Write the job down, unless that has been done, or the work is over before it began."""
         with self._beginning:
             if self.job is not None or self._is_over:
                 return
-            job = Job(
-                id=job_id_of(self._started),
-                kind=self._task.kind,
-                state=JobState.RUNNING,
-                requested_by=self._task.requested_by,
-                backup_filename=self._task.backup_filename,
-                process_id=os.getpid(),
-                started=self._started,
-            )
-            make_folders(self._folder)
-            forget_old_jobs(self._folder)
-            # Before there is a job to be read: a running one that nobody holds has failed.
-            self._held.enter_context(lock_of(self._folder, job.id).hold(purpose=f"job: {job.kind}"))
-            replace_job_durably(self._folder, job)
-            self.job = job
-            self.settled.set()
+            try:
+                self.job = self._write_down()
+            # What cannot be written down is done all the same: a restore may be the way out of a full disk.
+            except (OSError, FastCMSError) as error:
+                self._refusal = error
+                self._held.close()
+            else:
+                self.settled.set()
+
+    def _write_down(self) -> Job:
+        job = Job(
+            id=job_id_of(self._started),
+            kind=self._task.kind,
+            state=JobState.RUNNING,
+            requested_by=self._task.requested_by,
+            backup_filename=self._task.backup_filename,
+            process_id=os.getpid(),
+            started=self._started,
+        )
+        make_folders(self._folder)
+        forget_old_jobs(self._folder)
+        # Before there is a job to be read: a running one that nobody holds has failed.
+        lock = lock_of(self._folder, job.id)
+        self._held.enter_context(lock.hold(purpose=f"job: {job.kind}", timeout_seconds=0))
+        replace_job_durably(self._folder, job)
+        return job
 
     def require_job(self) -> Job:
-        """The job, begun now at the latest. Raises: why there is none."""
-        try:
-            self.begin()
-        except (OSError, ConfigError) as error:
-            self._refusal = error  # the work sees it, and ends
+        """The job, begun now at the latest. Raises: why there is none; the work ends then, too."""
+        self.begin()
         if self.job is None:
+            self._is_unwanted = True
             assert self._refusal is not None  # noqa: S101 - one of the two is always there
             raise self._refusal
         return self.job
 
     def _on_progress(self, progress: Progress) -> None:
-        # What cannot be written down is done all the same: a restore may be the way out of a full disk.
-        with suppress(OSError, ConfigError):
-            self.begin()
+        self.begin()
         is_new_phase = self.job is not None and self.job.phase != progress.phase
         if time.monotonic() - self._told < _SECONDS_BETWEEN and not is_new_phase:
             return
@@ -209,7 +212,7 @@ class _Run(Generic[Result]):
         )
 
     def _raise_if_cancelled(self) -> None:
-        if self._site.stopping.is_set() or self._refusal is not None:
+        if self._site.stopping.is_set() or self._is_unwanted:
             raise JobCancelledError("The server was stopped.", hint="Start it again when the server runs.")
         canceller = read_canceller(self._folder, self.job.id) if self.job is not None else None
         if canceller is not None:
@@ -242,14 +245,13 @@ class _Run(Generic[Result]):
         self.job = self.job.model_copy(update=update | {"error": error})
         try:
             replace_job_durably(self._folder, self.job)
-            self._held.close()
-            forget_lock(self._folder, self.job.id)
         except OSError as reason:
             get_logger().warning("How a job ended could not be noted.", job=self.job.id, reason=str(reason))
             with suppress(OSError):  # without a lock it would look as if it had failed
                 forget_job(self._folder, self.job.id)
-        finally:
-            self._held.close()
+        self._held.close()
+        with suppress(OSError):
+            forget_lock(self._folder, self.job.id)
         self._on_change(self.job)
 
 

@@ -61,7 +61,9 @@ class LiveApi:
         record = self._make(f"/collections/{name}/records", json={"data": {"title": "one", "count": 1}})
         file = self._make("/files", files={"file": ("note.txt", b"some text")})
         things = {"name": name, "record_id": record["id"], "file_id": file["id"], "filename": "note.txt"}
-        if "/backups/" in operation:
+        if "/backups/jobs/" in operation:
+            things["job_id"] = self._make("/backups", headers={"Prefer": "respond-async"})["id"]
+        elif "/backups/" in operation:
             things["filename"] = self._make("/backups")["filename"]
         return things
 

@@ -99,7 +99,11 @@ def upload(client: TestClient, archive: Path) -> Any:
 def left_in(site: Site) -> list[str]:
     """Everything in the folder of backups but its locks."""
     names = (path.name for path in site.settings.backups_dir.iterdir())
-    return sorted(name for name in names if name not in {".lock", ".receiving", ".trash_lock"})
+    return sorted(
+        name
+        for name in names
+        if name not in {".lock", ".receiving", ".trash_lock", ".verifying_lock", ".jobs"}
+    )
 
 
 def test_an_archive_from_elsewhere_is_listed_as_uploaded_under_its_own_name(
