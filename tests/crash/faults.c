@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum mode { OFF, DIE, FAIL_ONCE, FULL_ONCE, FULL_FROM_HERE };
@@ -41,7 +42,11 @@ static int fault(const char *name, int takes_space, int fd) {
     return mode == FAIL_ONCE ? EIO : ENOSPC;
 }
 
-static int is_fsync(const char *name) { return !strcmp(name, "fsync") || !strcmp(name, "fdatasync"); }
+/* sync_file_range among them: with it, bytes could reach the disk that nothing has made durable. */
+static int is_sync(const char *name) {
+    return !strcmp(name, "fsync") || !strcmp(name, "fdatasync") || !strcmp(name, "syncfs") ||
+           !strcmp(name, "sync_file_range");
+}
 
 #define WRAP(type, name, parameters, arguments, takes_space, fd)                 \
     type name parameters {                                                       \
@@ -49,7 +54,7 @@ static int is_fsync(const char *name) { return !strcmp(name, "fsync") || !strcmp
         if (!real) real = (type(*) parameters)dlsym(RTLD_NEXT, #name);           \
         int error = fault(#name, takes_space, fd);                               \
         if (error) { errno = error; return -1; }                                 \
-        if (fsync_is_ignored && is_fsync(#name)) return 0;                       \
+        if (fsync_is_ignored && is_sync(#name)) return 0;                       \
         return real arguments;                                                   \
     }
 
@@ -64,14 +69,44 @@ WRAP(int, mkdir, (const char *a, mode_t m), (a, m), 1, -1)
 WRAP(int, mkdirat, (int d, const char *a, mode_t m), (d, a, m), 1, -1)
 WRAP(int, fsync, (int d), (d), 1, d)
 WRAP(int, fdatasync, (int d), (d), 1, d)
+WRAP(int, syncfs, (int d), (d), 1, d)
+WRAP(int, sync_file_range, (int d, off64_t o, off64_t n, unsigned int f), (d, o, n, f), 1, d)
+WRAP(int, fallocate, (int d, int m, off_t o, off_t n), (d, m, o, n), 1, d)
+WRAP(int, fallocate64, (int d, int m, off64_t o, off64_t n), (d, m, o, n), 1, d)
 WRAP(int, ftruncate, (int d, off_t n), (d, n), 0, d)
 WRAP(int, ftruncate64, (int d, off64_t n), (d, n), 0, d)
 WRAP(ssize_t, write, (int d, const void *b, size_t n), (d, b, n), 1, d)
 WRAP(ssize_t, pwrite, (int d, const void *b, size_t n, off_t o), (d, b, n, o), 1, d)
 WRAP(ssize_t, pwrite64, (int d, const void *b, size_t n, off64_t o), (d, b, n, o), 1, d)
+WRAP(ssize_t, writev, (int d, const struct iovec *v, int n), (d, v, n), 1, d)
+WRAP(ssize_t, pwritev, (int d, const struct iovec *v, int n, off_t o), (d, v, n, o), 1, d)
+WRAP(ssize_t, pwritev64, (int d, const struct iovec *v, int n, off64_t o), (d, v, n, o), 1, d)
+WRAP(ssize_t, pwritev2, (int d, const struct iovec *v, int n, off_t o, int f), (d, v, n, o, f), 1, d)
+WRAP(ssize_t, pwritev64v2, (int d, const struct iovec *v, int n, off64_t o, int f), (d, v, n, o, f), 1, d)
+WRAP(ssize_t, copy_file_range, (int d, off64_t *o, int e, off64_t *p, size_t n, unsigned int f),
+     (d, o, e, p, n, f), 1, e)
+WRAP(ssize_t, sendfile, (int e, int d, off_t *o, size_t n), (e, d, o, n), 1, e)
+WRAP(ssize_t, sendfile64, (int e, int d, off64_t *o, size_t n), (e, d, o, n), 1, e)
+WRAP(ssize_t, readv, (int d, const struct iovec *v, int n), (d, v, n), 0, d)
+WRAP(ssize_t, preadv, (int d, const struct iovec *v, int n, off_t o), (d, v, n, o), 0, d)
+WRAP(ssize_t, preadv64, (int d, const struct iovec *v, int n, off64_t o), (d, v, n, o), 0, d)
+WRAP(ssize_t, preadv2, (int d, const struct iovec *v, int n, off_t o, int f), (d, v, n, o, f), 0, d)
+WRAP(ssize_t, preadv64v2, (int d, const struct iovec *v, int n, off64_t o, int f), (d, v, n, o, f), 0, d)
 WRAP(ssize_t, read, (int d, void *b, size_t n), (d, b, n), 0, d)
 WRAP(ssize_t, pread, (int d, void *b, size_t n, off_t o), (d, b, n, o), 0, d)
 WRAP(ssize_t, pread64, (int d, void *b, size_t n, off64_t o), (d, b, n, o), 0, d)
+
+/* These return the error instead of leaving it in errno. */
+#define WRAP_ALLOCATE(name, size)                                                \
+    int name(int d, size o, size n) {                                            \
+        static int (*real)(int, size, size);                                     \
+        if (!real) real = (int (*)(int, size, size))dlsym(RTLD_NEXT, #name);     \
+        int error = fault(#name, 1, d);                                          \
+        return error ? error : real(d, o, n);                                    \
+    }
+
+WRAP_ALLOCATE(posix_fallocate, off_t)
+WRAP_ALLOCATE(posix_fallocate64, off64_t)
 
 #define WRAP_OPEN(name, parameters, arguments)                                   \
     int name parameters {                                                        \
