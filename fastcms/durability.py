@@ -4,6 +4,8 @@ A file's bytes and its name are two things on disk: without an fsync of the fold
 returned can be gone after a power cut on ext4, XFS and btrfs. Source: https://lwn.net/Articles/457667/
 After an error of fsync, another one may report success for pages that were lost, so the file is thrown away.
 Source: https://www.usenix.org/conference/atc20/presentation/rebello
+
+Very many files at once: see `disks.py`.
 """
 
 import errno

@@ -15,11 +15,11 @@ from typing import BinaryIO
 from fastcms.accounts.schemas import Caller
 from fastcms.accounts.service import confirm_password
 from fastcms.backups import contents
-from fastcms.backups.engine.archive_reader import extract_archive, open_archive
+from fastcms.backups.engine.archive_check import check_archive_whole
 from fastcms.backups.engine.manifest import DATABASE_NAME, BackupManifest
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
-from fastcms.backups.engine.verify import check_database
+from fastcms.backups.engine.verify import open_unchanged
 from fastcms.backups.folder import data_paths, explained
 from fastcms.backups.origin import Newcomers, Origin, hold_records, read_origin, record_path, write_origin
 from fastcms.backups.schemas import BackupDetails, describe_details
@@ -35,7 +35,6 @@ from fastcms.errors import (
 )
 from fastcms.incoming import IncomingFile, remove_stale_uploads
 from fastcms.site import Site
-from fastcms.sqlite import sqlite3
 
 _CHUNK_BYTES = 1024**2
 _EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
@@ -165,19 +164,20 @@ def check_archive(
 
     Raises: NotEnoughSpaceError; the subclasses of ArchiveError.
     """
-    database_path = scratch_dir / DATABASE_NAME
     found: list[Newcomers] = []
 
-    def check_contents(database: sqlite3.Connection) -> None:
-        contents.refuse_strange_contents(database)
-        found.append(contents.read_newcomers(database))
+    def check_contents(path: Path) -> None:
+        with open_unchanged(path) as database:
+            contents.refuse_strange_contents(database)
+            found.append(contents.read_newcomers(database))
 
-    with open_archive(archive_path) as archive:
-        require_free_space(scratch_dir, archive.database_bytes, "Checking the archive")
-        extract_archive(archive, database_path=database_path, files_dir=None, on_progress=on_progress)
-        manifest, total_bytes = archive.manifest, archive.total_bytes
-    on_progress(Progress("checking the database", total_bytes, total_bytes))
-    check_database(database_path, known_revisions=known_revisions(), check_contents=check_contents)
+    manifest = check_archive_whole(
+        archive_path,
+        database_path=scratch_dir / DATABASE_NAME,
+        known_revisions=known_revisions(),
+        check_contents=check_contents,
+        on_progress=on_progress,
+    )
     return manifest, found[0]
 
 

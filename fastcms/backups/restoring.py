@@ -19,7 +19,7 @@ from fastcms.backups.engine.pending import (
     read_receipts,
 )
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
-from fastcms.backups.engine.verify import check_database, prepare_database
+from fastcms.backups.engine.verify import check_database, open_unchanged
 from fastcms.backups.folder import alone, data_paths, explained
 from fastcms.backups.origin import Origin, hold_records, read_origin
 from fastcms.backups.schemas import RestoreState, RestoreStatus, describe_latest, describe_pending
@@ -51,14 +51,6 @@ def stage_restore(
     """
     paths = data_paths(site)
 
-    def prepare(database_path: Path) -> None:
-        prepare_database(
-            database_path,
-            known_revisions=known_revisions(),
-            check_contents=contents.refuse_strange_contents,
-            omit_rows_of=OMITTED_TABLES,
-        )
-
     with (
         explained("Staging the restore"),
         alone(paths, "staging a restore"),
@@ -72,9 +64,16 @@ def stage_restore(
             paths,
             archive_path,
             requested_by=requested_by,
-            prepare_database=prepare,
+            known_revisions=known_revisions(),
+            check_contents=_check_contents,
+            omit_rows_of=OMITTED_TABLES,
             on_progress=on_progress,
         )
+
+
+def _check_contents(database_path: Path) -> None:
+    with open_unchanged(database_path) as database:
+        contents.refuse_strange_contents(database)
 
 
 def _require_unchanged(archive_path: Path, approved: Origin | None) -> None:
@@ -100,7 +99,7 @@ def stage_undo(site: Site, requested_by: str) -> PendingRestore:
             check_database(
                 safety.database,
                 known_revisions=known_revisions(),
-                check_contents=contents.refuse_strange_contents,
+                check_contents=_check_contents,
             )
         except ArchiveError as error:
             raise UnusableSafetyCopyError(

@@ -1,6 +1,5 @@
 """The backups: that there are some, that the newest is new, and that it can be read."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -9,10 +8,10 @@ from pathlib import Path
 from humanize import naturaldelta, naturalsize
 
 from fastcms.backups.creation import RESTORE_REFUSED
-from fastcms.backups.engine.archive_reader import CheckedArchive, open_archive
+from fastcms.backups.engine.archive_reader import open_archive
+from fastcms.backups.engine.extraction import extract_archive
 from fastcms.backups.engine.manifest import BackupManifest
-from fastcms.backups.engine.zip_content import read_content
-from fastcms.backups.engine.zip_entries import read_entries
+from fastcms.backups.engine.progress import ignore_progress
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import list_backups
 from fastcms.doctor.database import open_unchanged
@@ -98,7 +97,9 @@ def check_archives(subject: Subject) -> Iterator[Finding]:
 def _what_is_wrong(backup: Backup, *, is_deep: bool) -> str | None:
     try:
         with open_archive(Path(backup.path)) as archive:
-            return _find_damaged_entry(archive) if is_deep else None
+            if is_deep:
+                extract_archive(archive, database_path=None, files_dir=None, on_progress=ignore_progress)
+            return None
     except FileNotFoundError:  # deleted meanwhile
         return None
     except ArchiveError as error:
@@ -148,14 +149,4 @@ def _read_manifest(backup: Backup) -> BackupManifest | None:
     """What is in a backup; None when it cannot be read, which `check_archives` says."""
     with suppress(ArchiveError, OSError), open_archive(Path(backup.path)) as archive:
         return archive.manifest
-    return None
-
-
-def _find_damaged_entry(archive: CheckedArchive) -> str | None:
-    for entry in read_entries(archive.descriptor):
-        digest = hashlib.sha256()
-        for piece in read_content(archive.descriptor, entry):
-            digest.update(piece)
-        if archive.checksums.get(entry.name, digest.hexdigest()) != digest.hexdigest():
-            return f"{entry.name} in it differs from its checksum."
     return None

@@ -29,7 +29,8 @@ from typing import TypeVar
 from unittest.mock import patch
 
 from fastcms.backups import creation, receiving, restoring, service
-from fastcms.backups.engine.archive_reader import extract_archive, open_archive
+from fastcms.backups.engine.archive_reader import open_archive
+from fastcms.backups.engine.extraction import extract_archive
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.progress import ignore_progress
 from fastcms.errors import FastCMSError

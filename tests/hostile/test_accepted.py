@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fastcms.backups.engine.archive_reader import extract_archive, open_archive
+from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.archive_writer import ArchiveWriter
+from fastcms.backups.engine.extraction import extract_archive
 from fastcms.backups.engine.manifest import METADATA_NAME, BackupManifest
 from fastcms.backups.engine.progress import Progress, ignore_progress
 from tests.hostile.grafting import Graft

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastcms.backups.engine.archive_reader import extract_archive, open_archive
+from fastcms.backups.engine.archive_reader import open_archive
+from fastcms.backups.engine.extraction import extract_archive
 from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.progress import ignore_progress
 from fastcms.errors import ArchiveError

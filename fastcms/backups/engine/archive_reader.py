@@ -1,8 +1,8 @@
 """Read an archive that may come from a stranger: whatever no FastCMS backup has is refused, never mended."""
 
-import hashlib
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +18,9 @@ from fastcms.backups.engine.manifest import (
     parse_checksums,
     parse_manifest,
 )
-from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.engine.refusals import corrupt, unsafe
-from fastcms.backups.engine.zip_content import read_content
+from fastcms.backups.engine.zip_content import Window, read_content
 from fastcms.backups.engine.zip_entries import ZipEntry, read_entries
-from fastcms.durability import sync
 from fastcms.errors import ArchiveError
 
 _LARGEST_METADATA_BYTES = 16 * 1024**2
@@ -31,21 +29,43 @@ _LARGEST_CHECKSUMS_BYTES = 256 * 1024**2
 _DOS_LABEL, _DOS_FOLDER, _DOS_DEVICE, _DOS_LINK = 0x08, 0x10, 0x40, 0x400
 
 
+# Offset, compressed size, size, CRC-32, method; whether there is a checksum, and the checksum.
+_ROW = struct.Struct("<QQQLB?32s")
+_CHECKSUM = struct.Struct("<?32s")
+
+
 @dataclass(frozen=True)
 class CheckedArchive:
     """An archive whose structure, names, types and manifest are sound; its bytes are checked when read.
 
     The sizes are those of the unpacked entries. `entry_count` counts what unpacking makes: files, and folders
-    whether or not they have an entry of their own.
+    whether or not they have an entry of their own. `rows` has what else is known of each of the `names`: see
+    `read_row`.
     """
 
     descriptor: int
     manifest: BackupManifest
-    checksums: dict[str, str]
+    names: list[str]
+    rows: bytearray
     entry_count: int
     total_bytes: int
     database_bytes: int
     files_bytes: int
+
+    def size_of(self, index: int) -> int:
+        size_bytes: int = _ROW.unpack_from(self.rows, index * _ROW.size)[2]
+        return size_bytes
+
+    def read_row(self, index: int) -> tuple[ZipEntry, bytes | None]:
+        """An entry, and the SHA-256 that it has to have; None where the archive has none.
+
+        Kept as a few bytes, not as objects: a large site has very many files.
+        """
+        offset, compressed_bytes, size_bytes, crc32, method, has_checksum, sha256 = _ROW.unpack_from(
+            self.rows, index * _ROW.size
+        )
+        entry = ZipEntry(self.names[index], method, 0, crc32, compressed_bytes, size_bytes, offset)
+        return entry, sha256 if has_checksum else None
 
 
 @contextmanager
@@ -64,68 +84,19 @@ def open_archive(path: Path) -> Iterator[CheckedArchive]:
         os.close(descriptor)
 
 
-def extract_archive(
-    archive: CheckedArchive, *, database_path: Path, files_dir: Path | None, on_progress: OnProgress
-) -> None:
-    """Unpack the database and the files to where they are wanted, comparing every entry with its SHA-256.
-
-    Without files_dir, the files are read and compared, but not written.
-    On disk: every file is fsynced; after an error, an incomplete target, which the caller removes.
-    Raises: CorruptArchiveError; UnsafeArchiveError; OSError.
-    """
-    done_bytes = 0
-    if files_dir is not None:
-        files_dir.mkdir(mode=0o700, exist_ok=True)
-    for entry in read_entries(archive.descriptor):
-        target = _target_of(entry.name, database_path, files_dir)
-        if entry.is_folder:
-            if target is not None:
-                target.mkdir(mode=0o700, parents=True, exist_ok=True)
-            continue
-        if target is not None:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sha256 = _copy_durably(archive.descriptor, entry, target)
-        if sha256 != archive.checksums.get(entry.name, sha256):
-            raise corrupt(f"{entry.name!r} differs from its checksum.", code="archive_checksum")
-        done_bytes += entry.size_bytes
-        on_progress(Progress("extracting", done_bytes, archive.total_bytes))
-
-
-def _target_of(name: str, database_path: Path, files_dir: Path | None) -> Path | None:
-    """Where an entry goes; the manifest and the checksums are read from the archive, and go nowhere."""
-    if name == DATABASE_NAME:
-        return database_path
-    if files_dir is None or not name.startswith(FILES_PREFIX):
-        return None
-    return files_dir / name.removeprefix(FILES_PREFIX)
-
-
-def _copy_durably(descriptor: int, entry: ZipEntry, target: Path | None) -> str:
-    """Read an entry whole, write it to target if there is one, and return its SHA-256."""
-    digest = hashlib.sha256()
-    content = read_content(descriptor, entry)
-    if target is None:
-        for piece in content:
-            digest.update(piece)
-        return digest.hexdigest()
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
-    with os.fdopen(os.open(target, flags, 0o600), "wb") as file:
-        for piece in content:
-            digest.update(piece)
-            file.write(piece)
-        sync(file)
-    return digest.hexdigest()
-
-
 def _check(descriptor: int) -> CheckedArchive:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise corrupt("This is no file.", code="archive_not_zip")
     names = EntryNames()
+    rows = bytearray()
     texts: dict[str, ZipEntry] = {}
     total_bytes = database_bytes = files_bytes = 0
     for entry in read_entries(descriptor):
         names.add(entry.name)
         _refuse_type(entry)
+        rows += _ROW.pack(
+            entry.data_offset, entry.compressed_bytes, entry.size_bytes, entry.crc32, entry.method, False, b""
+        )
         total_bytes += entry.size_bytes
         if entry.name.startswith(FILES_PREFIX):
             files_bytes += entry.size_bytes
@@ -134,12 +105,13 @@ def _check(descriptor: int) -> CheckedArchive:
         else:
             texts[entry.name] = entry
     entry_count = names.finish()
+    in_order = list(names)
     del names  # before more memory is needed: a large site has many
     checksums = parse_checksums(_read_text(descriptor, texts, CHECKSUMS_NAME))
     manifest = parse_manifest(_read_text(descriptor, texts, METADATA_NAME))
-    _compare_with_checksums(descriptor, checksums)
+    _add_checksums(in_order, rows, checksums)
     return CheckedArchive(
-        descriptor, manifest, checksums, entry_count, total_bytes, database_bytes, files_bytes
+        descriptor, manifest, in_order, rows, entry_count, total_bytes, database_bytes, files_bytes
     )
 
 
@@ -173,18 +145,20 @@ def _read_text(descriptor: int, texts: dict[str, ZipEntry], name: str) -> bytes:
             f"{name} is absurdly large: {entry.size_bytes:,} bytes; up to {largest_bytes:,} are read.",
             code="archive_text_too_large",
         )
-    return b"".join(read_content(descriptor, entry))
+    return b"".join(bytes(piece) for piece in read_content(Window(descriptor), entry))
 
 
-def _compare_with_checksums(descriptor: int, checksums: dict[str, str]) -> None:
-    """Refuse an archive unless it has the entries of its checksums, and no others."""
-    files = (entry.name for entry in read_entries(descriptor) if not entry.is_folder)
-    missing = checksums.keys() | {DATABASE_NAME}
-    for name in files:
-        if name in checksums:
-            missing.remove(name)
-        elif name != CHECKSUMS_NAME:
+def _add_checksums(names: list[str], rows: bytearray, checksums: dict[str, str]) -> None:
+    """Put the checksums into their rows; refuse an archive unless each file has one, and each one a file."""
+    has_database = DATABASE_NAME in checksums
+    for index, name in enumerate(names):
+        sha256 = checksums.pop(name, None) if name[-1] != "/" else None
+        if sha256 is not None:
+            end = (index + 1) * _ROW.size
+            _CHECKSUM.pack_into(rows, end - _CHECKSUM.size, True, bytes.fromhex(sha256))
+        elif name[-1] != "/" and name != CHECKSUMS_NAME:
             raise corrupt(f"{name!r} is not in the archive's checksums.", code="archive_entry_unexpected")
+    missing = set(checksums) if has_database else {*checksums, DATABASE_NAME}
     if missing:
         raise corrupt(
             f"{min(missing)!r} is missing from the archive: it is not whole.", code="archive_entry_missing"

@@ -5,11 +5,13 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from fastcms.backups.engine.archive_reader import CheckedArchive, extract_archive, open_archive
+from fastcms.backups.engine.archive_reader import CheckedArchive, open_archive
+from fastcms.backups.engine.extraction import extract_archive
 from fastcms.backups.engine.paths import RESTORE_ID_NAME, DataPaths, State, are_files_apart, is_one_mount
 from fastcms.backups.engine.pending import (
     Kind,
@@ -23,9 +25,10 @@ from fastcms.backups.engine.pending import (
     timed,
     write_marker,
 )
-from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
+from fastcms.backups.engine.progress import OnProgress, Progress, Work, ignore_progress
+from fastcms.backups.engine.verify import CheckContents, prepare_database
+from fastcms.disks import Disks
 from fastcms.durability import (
-    fsync_file,
     fsync_folder,
     partial_path_of,
     remove,
@@ -36,8 +39,7 @@ from fastcms.errors import NoPendingRestoreError, RestorePendingError
 
 _ID_NAME = "restore.json"
 _DISCARDED = ".discarded-"
-
-PrepareDatabase = Callable[[Path], None]
+_HASHED_AT_ONCE_BYTES = 1024**2
 
 
 def stage_restore(
@@ -45,13 +47,15 @@ def stage_restore(
     archive_path: Path,
     *,
     requested_by: str,
-    prepare_database: PrepareDatabase,
+    known_revisions: Collection[str],
+    check_contents: CheckContents,
+    omit_rows_of: Sequence[str] = (),
     on_progress: OnProgress = ignore_progress,
 ) -> PendingRestore:
     """Extract and check an archive, then leave the marker that the next start looks for.
 
-    prepare_database gets the extracted database, checks it, deletes what must not come back, and raises an
-    ArchiveError for what must not be served.
+    check_contents gets the path of the extracted database (see `verify.check_database`), in another thread
+    than the caller's; on_progress is called in any thread.
     On disk: everything is durable before it returns; after an error, neither a staging folder nor a marker.
     Raises: RestorePendingError; NotEnoughSpaceError; the subclasses of ArchiveError.
     """
@@ -60,24 +64,24 @@ def stage_restore(
     remove_discarded(paths)
     target = _choose_places(paths)
     restore_id, seconds = secrets.token_hex(8), dict[str, float]()
+    prepare = partial(
+        prepare_database,
+        target.database,
+        known_revisions=known_revisions,
+        check_contents=check_contents,
+        omit_rows_of=omit_rows_of,
+    )
     try:
         with open_archive(archive_path) as archive:
             _require_space(archive, target, f"Restoring {archive_path.name}")
             _make_staging_folders(paths, target, restore_id)
-            with timed(seconds, "extract"):
-                extract_archive(
-                    archive, database_path=target.database, files_dir=target.files, on_progress=on_progress
-                )
-            total_bytes = archive.total_bytes
-            with timed(seconds, "check"):
-                archive_sha256 = _hash(archive.descriptor)
-        on_progress(Progress("checking the database", total_bytes, total_bytes))
-        with timed(seconds, "check"):
-            prepare_database(target.database)
-        with timed(seconds, "sync"):
-            sign_files(target, restore_id)
-            fsync_file(target.database)
-            _fsync_folders(paths, target)
+            with Disks(target.database.parent, target.files.parent) as disks:
+                archive_sha256 = _unpack(archive, target, prepare, seconds, on_progress)
+                on_progress(Progress("writing to the disk", archive.total_bytes, archive.total_bytes))
+                with timed(seconds, "sync"):
+                    sign_files(target, restore_id)
+                    disks.sync()
+                    _fsync_folders(paths, target)
         pending = PendingRestore(
             restore_id=restore_id,
             kind=Kind.BACKUP,
@@ -229,16 +233,43 @@ def _existing_parent(path: Path) -> Path:
 
 
 def _fsync_folders(paths: DataPaths, target: State) -> None:
-    """Make the names of what was staged durable; the files' bytes are."""
-    for top, _folders, _names in os.walk(target.files):
-        fsync_folder(Path(top))
+    """Make the names of the staging folders durable; what is in them is."""
     for folder in {*target.database.parents, *target.files.parents}:
         if folder.is_relative_to(paths.data_dir):
             fsync_folder(folder)
 
 
-def _hash(descriptor: int) -> str:
-    """The SHA-256 of a file, by way of its descriptor: another file may have its name by now."""
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _unpack(
+    archive: CheckedArchive,
+    target: State,
+    prepare: Callable[..., None],
+    seconds: dict[str, float],
+    on_progress: OnProgress,
+) -> str:
+    """Extract everything, and meanwhile check the database and hash the archive; return the hash."""
+    digest = hashlib.sha256()
+
+    def prepare_timed(work: Work) -> None:
+        with timed(seconds, "check"):
+            prepare(keep_going=lambda: work.add(0))
+
+    with timed(seconds, "extract"):
+        extract_archive(
+            archive,
+            database_path=target.database,
+            files_dir=target.files,
+            on_progress=on_progress,
+            then=prepare_timed,
+            meanwhile=lambda work: _hash(archive.descriptor, digest, work),
+        )
+    return digest.hexdigest()
+
+
+def _hash(descriptor: int, digest: "hashlib._Hash", work: Work) -> None:
+    """Hash a file by way of its descriptor: another one may have its name by now."""
+    buffer = memoryview(bytearray(_HASHED_AT_ONCE_BYTES))
+    offset = 0
+    while read_bytes := os.preadv(descriptor, [buffer], offset):
+        digest.update(buffer[:read_bytes])
+        offset += read_bytes
+        work.add(0)

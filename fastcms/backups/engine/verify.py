@@ -13,11 +13,13 @@ from fastcms.backups.engine.snapshot import omit_rows, open_snapshot
 from fastcms.errors import UnsupportedVersionError
 from fastcms.sqlite import sqlite3
 
-CheckContents = Callable[[sqlite3.Connection], None]
+CheckContents = Callable[[Path], None]
+KeepGoing = Callable[[], None]
 
 # About a hundred thousand tables and indexes, which SQLite takes 15 seconds to read.
 _SCHEMA_STEPS = 1_500_000
 _STEPS_BETWEEN_LOOKS = 10_000
+_STEPS_BETWEEN_QUESTIONS = 1_000_000  # some hundredths of a second
 
 
 def prepare_database(
@@ -26,32 +28,58 @@ def prepare_database(
     known_revisions: Collection[str],
     check_contents: CheckContents,
     omit_rows_of: Sequence[str],
+    keep_going: KeepGoing = lambda: None,
 ) -> None:
     """Check an extracted database whole, and delete the rows that must not come back.
 
     On disk: one file in rollback-journal mode, without side files.
-    Raises: CorruptArchiveError; UnsafeArchiveError; UnsupportedVersionError.
+    Raises: CorruptArchiveError; UnsafeArchiveError; UnsupportedVersionError; what the callbacks raise.
     """
-    check_database(path, known_revisions=known_revisions, check_contents=check_contents)
+    check_database(
+        path, known_revisions=known_revisions, check_contents=check_contents, keep_going=keep_going
+    )
     with _damage_explained(), closing(open_snapshot(path)) as connection:
         omit_rows(connection, omit_rows_of)
         # An archive made by hand may hold a WAL-mode database, which could not be told from a live one.
         connection.execute("PRAGMA journal_mode=DELETE")
 
 
-def check_database(path: Path, *, known_revisions: Collection[str], check_contents: CheckContents) -> None:
+def check_database(
+    path: Path,
+    *,
+    known_revisions: Collection[str],
+    check_contents: CheckContents,
+    keep_going: KeepGoing = lambda: None,
+) -> None:
     """Check a database that stands alone, with no journal beside it; nothing is changed or created.
 
-    check_contents gets it read-only, and raises an ArchiveError for what must not be served.
-    Raises: CorruptArchiveError; UnsafeArchiveError; UnsupportedVersionError.
+    check_contents gets its path, opens it with `open_unchanged`, and raises an ArchiveError for what must not
+    be served. keep_going is asked now and then, and raises to end the check.
+    Raises: CorruptArchiveError; UnsafeArchiveError; UnsupportedVersionError; what the callbacks raise.
     """
     check_header(path)
-    with _damage_explained(), closing(_open_unchanged(path)) as connection:
+    with open_unchanged(path) as connection:
         _check_schema(connection)
         _check_revision(connection, known_revisions)
-        # Before the integrity check, which would run what a strange schema has in its constraints.
-        check_contents(connection)
-        _check_integrity(connection)
+    # Before the integrity check, which would run what a strange schema has in its constraints.
+    check_contents(path)
+    keep_going()
+    with open_unchanged(path) as connection:
+        _check_integrity(connection, keep_going)
+
+
+@contextmanager
+def open_unchanged(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database so that neither it nor anything beside it is written, whatever it holds.
+
+    Raises: CorruptArchiveError instead of any error of SQLite's.
+    """
+    # immutable: a database in WAL mode would otherwise get a journal beside it.
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    with _damage_explained(), closing(sqlite3.connect(uri, uri=True)) as connection:
+        for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "query_only=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        yield connection
 
 
 @contextmanager
@@ -62,15 +90,6 @@ def _damage_explained() -> Iterator[None]:
         # What SQLite says may quote what is damaged: half characters, and a great many of them.
         reason = str(error)[:200].encode(errors="replace").decode()
         raise corrupt(f"database.db in the backup is damaged: {reason}.", code="database_damaged") from error
-
-
-def _open_unchanged(path: Path) -> sqlite3.Connection:
-    """Open a database so that neither it nor anything beside it is written, whatever it holds."""
-    # immutable: a database in WAL mode would otherwise get a journal beside it.
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-    for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "query_only=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 def _check_schema(connection: sqlite3.Connection) -> None:
@@ -117,8 +136,23 @@ def _check_revision(connection: sqlite3.Connection, known_revisions: Collection[
         )
 
 
-def _check_integrity(connection: sqlite3.Connection) -> None:
-    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+def _check_integrity(connection: sqlite3.Connection, keep_going: KeepGoing) -> None:
+    raised: list[BaseException] = []
+
+    def look() -> bool:
+        try:
+            keep_going()
+        except BaseException as error:  # noqa: BLE001 - raised below: SQLite lets no error through
+            raised.append(error)
+        return bool(raised)
+
+    connection.set_progress_handler(look, _STEPS_BETWEEN_QUESTIONS)
+    try:
+        (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.Error:
+        if raised:
+            raise raised[0] from None
+        raise
     if verdict != "ok":
         raise corrupt(f"database.db in the backup is damaged: {verdict}.", code="database_damaged")
     orphan = connection.execute("PRAGMA foreign_key_check").fetchone()

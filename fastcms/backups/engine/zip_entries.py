@@ -10,13 +10,14 @@ import io
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from fastcms.backups.engine.refusals import corrupt, unsafe
 from fastcms.backups.engine.zip_directory import (
     CENTRAL_SIGNATURE,
     LOCAL_SIGNATURE,
+    SENTINEL_16,
+    SENTINEL_32,
     Directory,
     find_directory,
     read_at,
@@ -31,6 +32,9 @@ _LARGEST_DEFLATE_RATIO = 1032
 CENTRAL = struct.Struct("<4sHHHHHHLLLHHHHHLL")
 # Signature; needs, flags, method, time, date; CRC-32, compressed size, size; lengths of name and extra.
 LOCAL = struct.Struct("<4sHHHHHLLLHH")
+# Both headers have these bytes: flags, method, time, date, CRC-32, compressed size, size, length of the name.
+_CENTRAL_COMMON, _LOCAL_COMMON = slice(8, 30), slice(6, 28)
+_NO_EXTRA = slice(28, 30)
 _WINDOW_BYTES = 256 * 1024
 _USUAL_EXTRA_BYTES = 64
 
@@ -41,8 +45,7 @@ _HARMLESS = 1 << 1 | 1 << 2 | UTF8_NAME  # 1 and 2: how hard the compressor trie
 _SYSTEMS_WITH_UTF8 = {3, 19}  # Unix, macOS
 
 
-@dataclass(frozen=True, slots=True)
-class ZipEntry:
+class ZipEntry(NamedTuple):
     """One entry; its name ends with a slash when it is a folder."""
 
     name: str
@@ -70,7 +73,8 @@ def read_entries(descriptor: int) -> Iterator[ZipEntry]:
     with io.BufferedReader(window, _WINDOW_BYTES) as file:
         for _ in range(directory.entry_count):
             header = _read_central(file)
-            _check_place(descriptor, header.offset, expected_offset, directory)
+            if header.offset != expected_offset:
+                _refuse_place(descriptor, header.offset, expected_offset, directory)
             entry = _compare_local(descriptor, header, directory)
             expected_offset = entry.data_offset + entry.compressed_bytes
             yield entry
@@ -101,9 +105,12 @@ class _Window(io.RawIOBase):
         return len(piece)
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """What both headers say of an entry; `offset` is where the local one is."""
+class _Header(NamedTuple):
+    """What both headers say of an entry; `offset` is where the local one is.
+
+    `common` are the bytes that a local header repeats, from the flags to the length of the name; empty where
+    the sizes stand in an extra field.
+    """
 
     raw_name: bytes
     name: str
@@ -114,6 +121,7 @@ class _Header:
     size_bytes: int
     attributes: int
     offset: int
+    common: bytes
 
 
 def _read_central(file: BinaryIO) -> _Header:
@@ -130,13 +138,18 @@ def _read_central(file: BinaryIO) -> _Header:
     if comment_bytes:
         raise unsafe(f"{name!r} carries a comment, which no entry of a backup has.", code="archive_comment")
     _refuse_flags(name, flags, method)
-    size_bytes, compressed_bytes, offset, disk = resolve_zip64(
-        name, extras, (size_bytes, compressed_bytes, offset), disk
-    )
+    has_sizes = SENTINEL_32 not in (size_bytes, compressed_bytes)
+    if extras or not has_sizes or offset == SENTINEL_32 or disk == SENTINEL_16:
+        size_bytes, compressed_bytes, offset, disk = resolve_zip64(
+            name, extras, (size_bytes, compressed_bytes, offset), disk
+        )
     if disk:
         raise unsafe(f"{name!r} lies in another part of the archive.", code="archive_multi_disk")
     _refuse_sizes(name, method, compressed_bytes, size_bytes)
-    return _Header(raw_name, name, flags, method, crc32, compressed_bytes, size_bytes, attributes, offset)
+    common = fixed[_CENTRAL_COMMON] if has_sizes else b""
+    return _Header(
+        raw_name, name, flags, method, crc32, compressed_bytes, size_bytes, attributes, offset, common
+    )
 
 
 def _decode_name(raw_name: bytes, flags: int, made_by: int, unicode_path: bytes | None) -> str:
@@ -195,9 +208,7 @@ def _refuse_sizes(name: str, method: int, compressed_bytes: int, size_bytes: int
         )
 
 
-def _check_place(descriptor: int, offset: int, expected_offset: int, directory: Directory) -> None:
-    if offset == expected_offset:
-        return
+def _refuse_place(descriptor: int, offset: int, expected_offset: int, directory: Directory) -> None:
     if offset < expected_offset:
         raise unsafe("Entries of the archive overlap, or are out of order.", code="archive_overlap")
     if offset > directory.offset:
@@ -216,8 +227,8 @@ def _refuse_gap(descriptor: int, start: int, end: int) -> None:
 
 def _compare_local(descriptor: int, central: _Header, directory: Directory) -> ZipEntry:
     """Read an entry's local header, and refuse one that tells something else than the directory."""
-    name = central.name
-    fixed_bytes = LOCAL.size + len(central.raw_name)
+    name, raw_name = central.name, central.raw_name
+    fixed_bytes = LOCAL.size + len(raw_name)
     available_bytes = directory.offset - central.offset
     header = read_at(descriptor, central.offset, min(available_bytes, fixed_bytes + _USUAL_EXTRA_BYTES))
     if len(header) < fixed_bytes or not header.startswith(LOCAL_SIGNATURE):
@@ -225,14 +236,34 @@ def _compare_local(descriptor: int, central: _Header, directory: Directory) -> Z
             f"{name!r} is in the archive's directory, but not where that says.",
             code="archive_entry_not_there",
         )
+    if header[LOCAL.size : fixed_bytes] != raw_name:
+        raise _disagree(name, "the name")
+    data_offset = central.offset + fixed_bytes
+    if header[_LOCAL_COMMON] != central.common or header[_NO_EXTRA] != b"\0\0":
+        data_offset += _compare_fields(descriptor, header, central, directory)
+    if data_offset + central.compressed_bytes > directory.offset:
+        raise unsafe(f"{name!r} overlaps the archive's directory.", code="archive_overlap")
+    return ZipEntry(
+        name,
+        central.method,
+        central.attributes,
+        central.crc32,
+        central.compressed_bytes,
+        central.size_bytes,
+        data_offset,
+    )
+
+
+def _compare_fields(descriptor: int, header: bytes, central: _Header, directory: Directory) -> int:
+    """Compare headers that are not the same bytes by what they mean; return the size of the extra fields."""
+    name, raw_name = central.name, central.raw_name
+    fixed_bytes = LOCAL.size + len(raw_name)
     _, _, flags, method, _, _, crc32, compressed_bytes, size_bytes, name_bytes, extra_bytes = (
         LOCAL.unpack_from(header)
     )
-    raw_name = header[LOCAL.size : fixed_bytes]
-    if name_bytes != len(raw_name) or raw_name != central.raw_name:
+    if name_bytes != len(raw_name):
         raise _disagree(name, "the name")
-    data_offset = central.offset + fixed_bytes + extra_bytes
-    if data_offset > directory.offset:
+    if central.offset + fixed_bytes + extra_bytes > directory.offset:
         raise unsafe(f"{name!r} overlaps the archive's directory.", code="archive_overlap")
     if len(header) < fixed_bytes + extra_bytes:
         header = read_at(descriptor, central.offset, fixed_bytes + extra_bytes)
@@ -248,9 +279,7 @@ def _compare_local(descriptor: int, central: _Header, directory: Directory) -> Z
     ):
         if here != there:
             raise _disagree(name, what)
-    if data_offset + compressed_bytes > directory.offset:
-        raise unsafe(f"{name!r} overlaps the archive's directory.", code="archive_overlap")
-    return ZipEntry(name, method, central.attributes, crc32, compressed_bytes, size_bytes, data_offset)
+    return int(extra_bytes)
 
 
 def _disagree(name: str, what: str) -> Exception:

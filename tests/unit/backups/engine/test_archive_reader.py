@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fastcms.backups.engine.archive_reader import extract_archive, open_archive
+from fastcms.backups.engine.archive_reader import open_archive
+from fastcms.backups.engine.extraction import extract_archive
 from fastcms.backups.engine.progress import ignore_progress
 from fastcms.errors import CorruptArchiveError, UnsafeArchiveError
 from tests.unit.backups.engine.conftest import Rewrite

@@ -9,7 +9,6 @@ import pytest
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.pending import PendingRestore, read_marker
 from fastcms.backups.engine.staging import cancel_restore, is_staged, remove_stale_staging, stage_restore
-from fastcms.backups.engine.verify import prepare_database
 from fastcms.errors import (
     ArchiveError,
     CorruptArchiveError,
@@ -21,17 +20,15 @@ from fastcms.errors import (
 from tests.unit.backups.engine.conftest import REVISIONS, execute, make_archive, posts
 
 
-def prepare(database_path: Path) -> None:
-    prepare_database(
-        database_path,
+def stage(paths: DataPaths, archive_path: Path) -> PendingRestore:
+    return stage_restore(
+        paths,
+        archive_path,
+        requested_by="me",
         known_revisions=REVISIONS,
-        check_contents=lambda _database: None,
+        check_contents=lambda _path: None,
         omit_rows_of=["sessions"],
     )
-
-
-def stage(paths: DataPaths, archive_path: Path) -> PendingRestore:
-    return stage_restore(paths, archive_path, requested_by="me", prepare_database=prepare)
 
 
 def test_staging_leaves_a_checked_tree_and_a_marker_and_the_site_alone(
@@ -132,7 +129,9 @@ def test_a_database_that_the_caller_refuses_leaves_nothing_staged(
         raise UnsafeArchiveError("a strange row")
 
     with pytest.raises(UnsafeArchiveError, match="a strange row"):
-        stage_restore(paths, archive_path, requested_by="me", prepare_database=refuse)
+        stage_restore(
+            paths, archive_path, requested_by="me", known_revisions=REVISIONS, check_contents=refuse
+        )
     assert sorted(path.name for path in paths.backups_dir.iterdir()) == [archive_path.name]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fastcms.backups.engine import verify
-from fastcms.backups.engine.verify import check_database, prepare_database
+from fastcms.backups.engine.verify import check_database, open_unchanged, prepare_database
 from fastcms.errors import ArchiveError
 from fastcms.sqlite import sqlite3
 from tests.unit.backups.engine.conftest import REVISIONS, execute
@@ -26,12 +26,12 @@ def database(tmp_path: Path) -> Path:
 
 
 def check(path: Path) -> None:
-    check_database(path, known_revisions=REVISIONS, check_contents=lambda _database: None)
+    check_database(path, known_revisions=REVISIONS, check_contents=lambda _path: None)
 
 
 def prepare(path: Path) -> None:
     prepare_database(
-        path, known_revisions=REVISIONS, check_contents=lambda _database: None, omit_rows_of=["sessions"]
+        path, known_revisions=REVISIONS, check_contents=lambda _path: None, omit_rows_of=["sessions"]
     )
 
 
@@ -54,14 +54,35 @@ def test_a_prepared_database_stands_alone_without_the_rows_to_omit(database: Pat
 
 
 def test_the_caller_looks_before_anything_is_deleted_and_cannot_write(database: Path) -> None:
-    def refuse_writing(connection: sqlite3.Connection) -> None:
-        assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            connection.execute("DELETE FROM sessions")
+    def refuse_writing(path: Path) -> None:
+        with open_unchanged(path) as connection:
+            assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                connection.execute("DELETE FROM sessions")
 
     prepare_database(
         database, known_revisions=REVISIONS, check_contents=refuse_writing, omit_rows_of=["sessions"]
     )
+
+
+def test_a_check_ends_when_it_is_not_to_go_on(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class CancelledError(Exception):
+        pass
+
+    def refuse_the_second_time() -> None:
+        asked.append(None)
+        if len(asked) > 1:
+            raise CancelledError
+
+    asked: list[None] = []
+    monkeypatch.setattr(verify, "_STEPS_BETWEEN_QUESTIONS", 1)
+    with pytest.raises(CancelledError):
+        check_database(
+            database,
+            known_revisions=REVISIONS,
+            check_contents=lambda _path: None,
+            keep_going=refuse_the_second_time,
+        )
 
 
 def test_a_schema_that_takes_too_long_to_read_is_refused(
