@@ -18,6 +18,7 @@ from fastcms.backups import contents
 from fastcms.backups.engine.archive_check import check_archive_whole
 from fastcms.backups.engine.manifest import DATABASE_NAME, BackupManifest
 from fastcms.backups.engine.paths import DataPaths
+from fastcms.backups.engine.process import run_apart
 from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
 from fastcms.backups.engine.verify import open_unchanged
 from fastcms.backups.folder import data_paths, explained
@@ -171,7 +172,8 @@ def check_archive(
             contents.refuse_strange_contents(database)
             found.append(contents.read_newcomers(database))
 
-    manifest = check_archive_whole(
+    manifest = run_apart(
+        check_archive_whole,
         archive_path,
         database_path=scratch_dir / DATABASE_NAME,
         known_revisions=known_revisions(),

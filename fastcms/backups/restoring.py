@@ -18,6 +18,7 @@ from fastcms.backups.engine.pending import (
     read_marker,
     read_receipts,
 )
+from fastcms.backups.engine.process import run_apart
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.engine.verify import check_database, open_unchanged
 from fastcms.backups.folder import alone, data_paths, explained
@@ -60,15 +61,21 @@ def stage_restore(
         archive_path = Path(find_backup(site, filename).path)
         _require_unchanged(archive_path, approved)
         swap.finish_what_is_over(paths)
-        return staging.stage_restore(
-            paths,
-            archive_path,
-            requested_by=requested_by,
-            known_revisions=known_revisions(),
-            check_contents=_check_contents,
-            omit_rows_of=OMITTED_TABLES,
-            on_progress=on_progress,
-        )
+        staging.require_nothing_pending(paths)
+        try:
+            return run_apart(
+                staging.stage_restore,
+                paths,
+                archive_path,
+                requested_by=requested_by,
+                known_revisions=known_revisions(),
+                check_contents=_check_contents,
+                omit_rows_of=OMITTED_TABLES,
+                on_progress=on_progress,
+            )
+        except BaseException:  # the process may have been killed
+            staging.abandon_staging(paths)
+            raise
 
 
 def _check_contents(database_path: Path) -> None:

@@ -83,9 +83,9 @@ def list_backups(site: Site) -> list[Backup]:
     folder = data_paths(site).backups_dir
     if not folder.exists():
         return []
-    with explained("Listing the backups"), os.scandir(folder) as entries:
+    with explained("Listing the backups"), _opened(folder) as descriptor, os.scandir(descriptor) as entries:
         names = {entry.name for entry in entries}
-        found = [_describe(folder, name, names) for name in sorted(names, reverse=True)]
+        found = [_describe(folder, name, names, descriptor) for name in sorted(names, reverse=True)]
     return [backup for backup in found if backup is not None]
 
 
@@ -174,11 +174,27 @@ def _claim_second(paths: DataPaths) -> datetime:
         time.sleep(0.05)
 
 
-def _describe(folder: Path, filename: str, names_beside: Collection[str]) -> Backup | None:
-    """What a name and one look at the file tell. 10,000 pathlib paths would take longer than all the rest."""
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _describe(
+    folder: Path, filename: str, names_beside: Collection[str], descriptor: int | None = None
+) -> Backup | None:
+    """What a name and one look at the file tell, quickly enough for 10,000: no pathlib.
+
+    A file is found faster from its folder's descriptor than by its path.
+    """
     created, path = time_of(filename), f"{folder}/{filename}"
     try:
-        if created is None or not stat.S_ISREG((status := os.lstat(path)).st_mode):
+        place = path if descriptor is None else filename
+        status = os.stat(place, dir_fd=descriptor, follow_symlinks=False)
+        if created is None or not stat.S_ISREG(status.st_mode):
             return None
     except FileNotFoundError:  # deleted meanwhile
         return None

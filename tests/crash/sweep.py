@@ -54,7 +54,7 @@ Result = TypeVar("Result")
 
 MODES = {"killed": 1, "EIO once": 2, "ENOSPC once": 3, "ENOSPC from there on": 4}
 POWER_CUT = "power cut"
-_MODULES_WITH_PROCESSES = (creation,)
+_MODULES_WITH_PROCESSES = (creation, receiving, restoring)
 _DONE, _REFUSED, _UNEXPLAINED, _HIT = 0, 1, 2, 64
 _MAY_REMAIN = {
     *("app.db", "files", "backups", ".secret_key", ".starting", ".serving", ".commands"),

@@ -97,12 +97,17 @@ def stage_restore(
         )
         write_marker(paths, pending)
     except BaseException:
-        with suppress(OSError):  # the first error is the one to report; the next start removes the rest
-            remove_marker(paths)
-            discard_staging(paths)
-            remove_discarded(paths)
+        abandon_staging(paths)
         raise
     return pending
+
+
+def abandon_staging(paths: DataPaths) -> None:
+    """Throw away what a failed or killed staging has left, its marker and all."""
+    with suppress(OSError):  # the first error is the one to report; the next start removes the rest
+        remove_marker(paths)
+        discard_staging(paths)
+        remove_discarded(paths)
 
 
 def require_nothing_pending(paths: DataPaths) -> None:
