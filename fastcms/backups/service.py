@@ -4,8 +4,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -191,12 +191,14 @@ def _describe(
     A file is found faster from its folder's descriptor than by its path.
     """
     created, path = time_of(filename), f"{folder}/{filename}"
+    if created is None:
+        return None
     try:
         place = path if descriptor is None else filename
         status = os.stat(place, dir_fd=descriptor, follow_symlinks=False)
-        if created is None or not stat.S_ISREG(status.st_mode):
-            return None
     except FileNotFoundError:  # deleted meanwhile
+        return None
+    if not stat.S_ISREG(status.st_mode):
         return None
     return Backup(
         filename=filename,
