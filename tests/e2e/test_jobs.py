@@ -326,6 +326,11 @@ def test_the_command_line_sees_and_stops_the_servers_jobs_and_the_server_those_o
     assert site.left() == []
 
 
+def heed_interrupts() -> None:
+    """Tests that were started in the background ignore Ctrl-C, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_cancels_a_commands_backup_and_leaves_nothing(site: JobSite) -> None:
     creating = pexpect.spawn(
         "fastcms",
@@ -333,10 +338,12 @@ def test_ctrl_c_cancels_a_commands_backup_and_leaves_nothing(site: JobSite) -> N
         cwd=str(site.server.folder),
         env=clean_environment(),
         encoding="utf-8",
+        preexec_fn=heed_interrupts,
     )
-    creating.expect("writing the archive", timeout=60)
-    creating.sendintr()
-    creating.expect(pexpect.EOF, timeout=60)
+    with halted(site.wait_for_a_job()):
+        assert site.left() != []
+        creating.sendintr()
+        creating.expect(pexpect.EOF, timeout=60)
     creating.close()
     assert creating.exitstatus == 130
     (job,) = site.jobs()

@@ -134,10 +134,12 @@ def fill(folder: Path, leave_bytes: int) -> Path:
 
 
 def tree(folder: Path) -> set[str]:
-    """Names of what is in the data folder; SQLite's and the locks come and go."""
-    passing = ("app.db-wal", "app.db-shm", ".lock", ".receiving", ".trash_lock")
+    """Names of what is in the data folder; SQLite's and the locks come and go, and jobs tell of what was."""
+    passing = {"app.db-wal", "app.db-shm", ".lock", ".receiving", ".trash_lock", ".verifying_lock", ".jobs"}
     return {
-        str(path.relative_to(folder)) for path in (folder / "data").rglob("*") if path.name not in passing
+        str(path.relative_to(folder))
+        for path in (folder / "data").rglob("*")
+        if passing.isdisjoint(path.relative_to(folder).parts)
     }
 
 
