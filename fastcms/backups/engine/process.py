@@ -116,6 +116,7 @@ def _work(connection: Connection) -> None:
 
     callbacks = {name: callback(name) for name in callback_names}
     connection.send((None, _call(lambda: function(*arguments, **values, **callbacks), ())))
+    os._exit(0)  # at once: the interpreter's own end would meet the thread that listens
 
 
 if __name__ == "__main__":
