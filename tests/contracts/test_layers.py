@@ -8,7 +8,14 @@ import pytest
 
 import fastcms.backups.engine
 
-ALLOWED = ("fastcms.backups.engine", "fastcms.errors", "fastcms.durability", "fastcms.sqlite")
+ALLOWED = (
+    "fastcms.backups.engine",
+    "fastcms.disks",
+    "fastcms.durability",
+    "fastcms.errors",
+    "fastcms.sqlite",
+    "isal",
+)
 MODULES = sorted(Path(fastcms.backups.engine.__file__).parent.glob("*.py"))
 
 
