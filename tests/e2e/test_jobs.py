@@ -202,6 +202,27 @@ def test_a_cancelled_backup_leaves_nothing(site: JobSite) -> None:
     assert (again.status_code, again.json()["code"]) == (409, "job_over")
 
 
+@pytest.mark.parametrize("kind", ["verify", "restore", "upload"])
+def test_other_work_that_is_cancelled_leaves_what_was_there(site: JobSite, kind: str) -> None:
+    backup = json.loads(site.run("backup", "create", "--json"))
+    content: dict[str, Any] = {}
+    path = f"/{backup['filename']}/{kind}"
+    if kind == "upload":
+        archive = Path(site.server.folder, backup["path"]).rename(site.server.folder / "elsewhere.zip")
+        path, content = "/upload", {"files": {"file": ("elsewhere.zip", archive.read_bytes())}}
+    before = site.left()
+    job = site.ask("POST", path, headers=ASYNC, **content).json()
+    assert (job["kind"], job["state"]) == (kind, "running"), job
+    with ThreadPoolExecutor() as pool:
+        with halted(job):
+            asked = pool.submit(site.ask, "DELETE", f"/jobs/{job['id']}")
+            wait_until(lambda: any(site.backups_dir.glob(".jobs/*.cancel")))
+            assert site.left() != before
+        assert asked.result().json()["state"] == "cancelled"
+    assert site.left() == before
+    assert site.ask("GET", "/restore").json()["state"] == "none"
+
+
 def test_who_waits_for_a_backup_that_somebody_cancels_is_told_so(site: JobSite) -> None:
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(site.ask, "POST")
