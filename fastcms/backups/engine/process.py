@@ -56,7 +56,9 @@ def _start(there: Connection) -> "subprocess.Popen[bytes]":
         pass_fds=[there.fileno()],
         stdin=subprocess.DEVNULL,
         env=os.environ | _MALLOC | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        start_new_session=True,  # a Ctrl+C is the parent's
+        # A Ctrl+C is the parent's. Not a new session: where the kernel shares the cores out among sessions
+        # first, low priority would mean nothing (https://man7.org/linux/man-pages/man7/sched.7.html, autogroup).
+        process_group=0,
     )
 
 
@@ -93,11 +95,11 @@ class _Parent:
         self._answers: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
 
     def listen(self) -> None:
-        while True:
-            try:
+        try:
+            while True:
                 self._answers.put(self._connection.recv())
-            except (EOFError, OSError):
-                os._exit(1)
+        finally:  # the parent has ended, or sends what cannot be read: nobody must wait for it
+            os._exit(1)
 
     def call(self, name: str, *arguments: Any) -> Any:
         with self._lock:  # the work may have several threads

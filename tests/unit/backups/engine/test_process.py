@@ -22,13 +22,24 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pytest imports tests by their paths; the other process knows this one by its name."""
     module = sys.modules[__name__]
     monkeypatch.setitem(sys.modules, _NAME, module)
-    for function in (add, fail, ask, ask_in_threads, die, wait_for_ever):
+    for function in (OddError, add, groups, fail, ask, ask_in_threads, die, wait_for_ever):
         monkeypatch.setattr(function, "__module__", _NAME)
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[4]), *sys.path])
 
 
+class OddError(Exception):
+    """Cannot be read from a pickle, which has only the arguments of Exception."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one + other)
+
+
 def add(one: int, other: int, *, third: int) -> tuple[int, int, int]:
     return one + other + third, os.getpid(), os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def groups() -> tuple[int, int]:
+    return os.getsid(0), os.getpgrp()
 
 
 def fail(path: Path) -> None:
@@ -71,6 +82,12 @@ def test_a_function_is_called_in_another_process_of_low_priority() -> None:
     assert niceness == os.getpriority(os.PRIO_PROCESS, 0) + 10
 
 
+def test_low_priority_counts_in_the_session_of_the_parent_whose_interrupts_stay_away() -> None:
+    session, group = run_apart(groups)
+    assert session == os.getsid(0)
+    assert group != os.getpgrp()
+
+
 def test_an_error_of_the_work_arrives_whole() -> None:
     with pytest.raises(CorruptArchiveError, match=r"a\.zip is damaged") as caught:
         run_apart(fail, Path("a.zip"))
@@ -100,6 +117,14 @@ def test_what_is_raised_here_ends_the_work() -> None:
     with pytest.raises(BackupError, match=r"Nobody answers\.") as caught:
         run_apart(ask, on_question=refuse)
     assert caught.value.code == "no_answer"
+
+
+def test_an_error_raised_here_that_the_work_cannot_read_ends_it() -> None:
+    def refuse(_question: str) -> int:
+        raise OddError("one", "other")
+
+    with pytest.raises(BackupError, match="was ended with code 1"):
+        run_apart(ask, on_question=refuse)
 
 
 def test_a_process_that_is_killed_is_an_error_that_says_so() -> None:
