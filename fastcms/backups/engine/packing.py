@@ -136,7 +136,7 @@ class _Packer:
             )
 
     def _check_snapshot(self) -> Description:
-        check_snapshot(self._snapshot_path, self._packing.database_path)
+        check_snapshot(self._snapshot_path, self._packing.database_path, keep_going=lambda: self._work.add(0))
         return self._describe(self._snapshot_path)
 
     def _add_known(self, archive: ArchiveWriter, folder: int, rows: Iterator[FileRow]) -> None:

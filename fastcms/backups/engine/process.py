@@ -56,8 +56,8 @@ def _start(there: Connection) -> "subprocess.Popen[bytes]":
         pass_fds=[there.fileno()],
         stdin=subprocess.DEVNULL,
         env=os.environ | _MALLOC | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        # A Ctrl+C is the parent's. Not a new session: where the kernel shares the cores out among sessions
-        # first, low priority would mean nothing (https://man7.org/linux/man-pages/man7/sched.7.html, autogroup).
+        # A Ctrl+C is the parent's. Not a new session: where the kernel gives each its share of the cores, low
+        # priority would mean nothing (https://man7.org/linux/man-pages/man7/sched.7.html, autogroup).
         process_group=0,
     )
 

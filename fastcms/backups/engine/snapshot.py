@@ -33,8 +33,11 @@ _BUFFER_BYTES = 1024**2
 # Two file systems; one that cannot; a kernel that cannot.
 _NOT_BY_KERNEL = {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
 _WAL_HEADER_BYTES = 32
+_STEPS_BETWEEN_QUESTIONS = 1_000_000  # some hundredths of a second
 # Offsets in a database's header: the size of a page, the first page of the list of free ones.
 _PAGE_SIZE_AT, _FREE_LIST_AT = 16, 32
+
+KeepGoing = Callable[[], None]
 
 
 def write_snapshot(
@@ -68,15 +71,15 @@ def write_snapshot(
         raise
 
 
-def check_snapshot(path: Path, database_path: Path) -> None:
-    """Find damage on the day of the backup, not on the day of the restore; then clear what is not in use.
+def check_snapshot(path: Path, database_path: Path, *, keep_going: KeepGoing = lambda: None) -> None:
+    """Find damage on the day of the backup, not on the day of the restore; then clear pages not in use.
 
-    Pages that the database keeps for later are filled with zeros: what was deleted is not in a backup.
+    keep_going is asked now and then, and raises to end the check.
 
-    Raises: SnapshotError when the database is damaged.
+    Raises: SnapshotError when the database is damaged; what keep_going raises.
     """
     with _explained(database_path, path.parent):
-        with closing(open_snapshot(path)) as snapshot:
+        with closing(open_snapshot(path)) as snapshot, asking(snapshot, keep_going):
             (verdict,) = snapshot.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"database disk image is malformed: {verdict}")
@@ -92,6 +95,31 @@ def open_snapshot(path: Path) -> sqlite3.Connection:
     for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
+
+
+@contextmanager
+def asking(connection: sqlite3.Connection, keep_going: KeepGoing) -> Iterator[None]:
+    """Ask keep_going while SQLite works; what it raises ends the statement, and is raised in its place."""
+    raised: list[BaseException] = []
+
+    def look() -> bool:
+        try:
+            if not raised:
+                keep_going()
+        except BaseException as error:  # noqa: BLE001 - raised below: SQLite lets no error through
+            raised.append(error)
+        return bool(raised)
+
+    connection.set_progress_handler(look, _STEPS_BETWEEN_QUESTIONS)
+    try:
+        yield
+    except sqlite3.Error:
+        if not raised:
+            raise
+    finally:
+        connection.set_progress_handler(None, 0)
+    if raised:
+        raise raised[0]
 
 
 def omit_rows(connection: sqlite3.Connection, tables: Sequence[str]) -> None:

@@ -9,17 +9,15 @@ from pathlib import Path
 
 from fastcms.backups.engine.database_header import check_header
 from fastcms.backups.engine.refusals import corrupt, unsafe
-from fastcms.backups.engine.snapshot import omit_rows, open_snapshot
+from fastcms.backups.engine.snapshot import KeepGoing, asking, omit_rows, open_snapshot
 from fastcms.errors import UnsupportedVersionError
 from fastcms.sqlite import sqlite3
 
 CheckContents = Callable[[Path], None]
-KeepGoing = Callable[[], None]
 
 # About a hundred thousand tables and indexes, which SQLite takes 15 seconds to read.
 _SCHEMA_STEPS = 1_500_000
 _STEPS_BETWEEN_LOOKS = 10_000
-_STEPS_BETWEEN_QUESTIONS = 1_000_000  # some hundredths of a second
 
 
 def prepare_database(
@@ -137,25 +135,11 @@ def _check_revision(connection: sqlite3.Connection, known_revisions: Collection[
 
 
 def _check_integrity(connection: sqlite3.Connection, keep_going: KeepGoing) -> None:
-    raised: list[BaseException] = []
-
-    def look() -> bool:
-        try:
-            keep_going()
-        except BaseException as error:  # noqa: BLE001 - raised below: SQLite lets no error through
-            raised.append(error)
-        return bool(raised)
-
-    connection.set_progress_handler(look, _STEPS_BETWEEN_QUESTIONS)
-    try:
+    with asking(connection, keep_going):
         (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    except sqlite3.Error:
-        if raised:
-            raise raised[0] from None
-        raise
+        orphan = connection.execute("PRAGMA foreign_key_check").fetchone() if verdict == "ok" else None
     if verdict != "ok":
         raise corrupt(f"database.db in the backup is damaged: {verdict}.", code="database_damaged")
-    orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
     if orphan is not None:
         raise corrupt(
             f"database.db in the backup is inconsistent: {orphan[0]} refers to a missing row of {orphan[2]}.",

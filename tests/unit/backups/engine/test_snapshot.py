@@ -60,6 +60,21 @@ def test_damage_is_found_in_the_copy(paths: DataPaths, tmp_path: Path) -> None:
         check_snapshot(tmp_path / "copy.db", paths.database)
 
 
+def test_a_check_ends_when_it_is_not_to_go_on(
+    paths: DataPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CancelledError(Exception):
+        pass
+
+    def refuse() -> None:
+        raise CancelledError
+
+    write_snapshot(paths.database, tmp_path / "copy.db")
+    monkeypatch.setattr(snapshot, "_STEPS_BETWEEN_QUESTIONS", 1)
+    with pytest.raises(CancelledError):
+        check_snapshot(tmp_path / "copy.db", paths.database, keep_going=refuse)
+
+
 def test_a_database_without_a_sound_schema_leaves_no_partial_snapshot(
     paths: DataPaths, tmp_path: Path
 ) -> None:

@@ -1,10 +1,11 @@
 """Databases that may be served, and what looking at them leaves behind."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from fastcms.backups.engine import verify
+from fastcms.backups.engine import snapshot, verify
 from fastcms.backups.engine.verify import check_database, open_unchanged, prepare_database
 from fastcms.errors import ArchiveError
 from fastcms.sqlite import sqlite3
@@ -65,24 +66,36 @@ def test_the_caller_looks_before_anything_is_deleted_and_cannot_write(database: 
     )
 
 
-def test_a_check_ends_when_it_is_not_to_go_on(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_ends_when_it_is_not_to_go_on_wherever_it_is(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class CancelledError(Exception):
         pass
 
-    def refuse_the_second_time() -> None:
-        asked.append(None)
-        if len(asked) > 1:
-            raise CancelledError
+    def check_until(last: int | None = None) -> int:
+        """Refuse to go on at the last question; return how many were asked."""
+        asked: list[None] = []
 
-    asked: list[None] = []
-    monkeypatch.setattr(verify, "_STEPS_BETWEEN_QUESTIONS", 1)
-    with pytest.raises(CancelledError):
-        check_database(
-            database,
-            known_revisions=REVISIONS,
-            check_contents=lambda _path: None,
-            keep_going=refuse_the_second_time,
-        )
+        def refuse_the_last() -> None:
+            asked.append(None)
+            if len(asked) == last:
+                raise CancelledError
+
+        with nullcontext() if last is None else pytest.raises(CancelledError):
+            check_database(
+                database,
+                known_revisions=REVISIONS,
+                check_contents=lambda _path: None,
+                keep_going=refuse_the_last,
+            )
+        return len(asked)
+
+    execute(database, "CREATE TABLE parent (id INTEGER PRIMARY KEY)", "INSERT INTO parent VALUES (1)")
+    execute(database, "CREATE TABLE child (id REFERENCES parent)", "INSERT INTO child VALUES (1)")
+    monkeypatch.setattr(snapshot, "_STEPS_BETWEEN_QUESTIONS", 1)
+    count = check_until()
+    assert count > 20
+    assert [check_until(last) for last in range(1, count + 1)] == list(range(1, count + 1))
 
 
 def test_a_schema_that_takes_too_long_to_read_is_refused(
