@@ -134,7 +134,7 @@ class ArchiveWriter:
         self._write([bytes(len(local_header(entry)))])
         data_offset = self._offset
         digest, crc32 = hashlib.sha256(), 0
-        read = partial(_read_segment, source.fileno(), method, before.st_size)
+        read = partial(_read_segment, source, method, before.st_size)
         for segment in self.in_order(read, range(0, before.st_size, _SEGMENT_BYTES)):
             digest.update(segment.content)
             crc32 = isal_zlib.crc32_combine(crc32, segment.crc32, len(segment.content))
@@ -207,13 +207,22 @@ def _is_shrinking(sample: bytes) -> bool:
     return len(isal_zlib.compress(sample, _FASTEST, _RAW_DEFLATE)) < len(sample) * _WORTHWHILE_RATIO
 
 
-def _read_segment(descriptor: int, method: int, file_bytes: int, offset: int) -> _Segment:
+def read_part(source: BinaryIO, offset: int, wanted_bytes: int) -> bytes:
+    """A part of a file, shorter where the file ends. Raises: OSError that says which file."""
+    content = b""
+    try:
+        while len(content) < wanted_bytes and (
+            more := os.pread(source.fileno(), wanted_bytes - len(content), offset + len(content))
+        ):
+            content = content + more if content else more
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, source.name) from error
+    return content
+
+
+def _read_segment(source: BinaryIO, method: int, file_bytes: int, offset: int) -> _Segment:
     wanted_bytes = min(_SEGMENT_BYTES, file_bytes - offset)
-    content = os.pread(descriptor, wanted_bytes, offset)
-    while len(content) < wanted_bytes and (
-        more := os.pread(descriptor, wanted_bytes - len(content), offset + len(content))
-    ):
-        content += more
+    content = read_part(source, offset, wanted_bytes)
     content = content.ljust(wanted_bytes, b"\0")  # somebody has cut the file off meanwhile
     crc32 = isal_zlib.crc32(content)
     if method == STORED:

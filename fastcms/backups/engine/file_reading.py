@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
-from fastcms.backups.engine.archive_writer import PackedFile, pack
+from fastcms.backups.engine.archive_writer import PackedFile, pack, read_part
 from fastcms.backups.engine.file_rows import FileRow
 from fastcms.backups.engine.manifest import FILES_PREFIX
 
@@ -43,14 +43,18 @@ def open_regular_file(folder: int, paths: Sequence[str]) -> BinaryIO | None:
 
     A file that is renamed from the first path to the second meanwhile is found at one of the two.
     """
+
+    def open_there(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+
     for path in paths:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            source = open(path, "rb", buffering=0, opener=open_there)  # noqa: SIM115 - the caller closes it
         except OSError:
             continue
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return os.fdopen(descriptor, "rb", buffering=0)
-        os.close(descriptor)
+        if stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+            return source
+        source.close()
     return None
 
 
@@ -90,5 +94,6 @@ def _read(folder: int, places: Sequence[str]) -> PackedFile | NotRead:
         status = os.fstat(source.fileno())
         if status.st_size > _LARGEST_WHOLE_BYTES:
             return NotRead.LARGE
-        content = os.read(source.fileno(), _LARGEST_WHOLE_BYTES)
+        # Not with one read: before a bad block, that would just end early.
+        content = read_part(source, 0, status.st_size)
         return pack(FILES_PREFIX + places[0], content, status.st_mtime)

@@ -1,7 +1,10 @@
 """Reading the files of a site."""
 
+import errno
 import os
 from pathlib import Path
+
+import pytest
 
 from fastcms.backups.engine.archive_writer import PackedFile
 from fastcms.backups.engine.file_reading import (
@@ -36,6 +39,21 @@ def test_a_file_that_was_deleted_meanwhile_is_read_from_the_trash(tmp_path: Path
     assert isinstance(gone, PackedFile)
     assert (gone.entry.name, gone.entry.size_bytes) == (b"files/gone", 7)
     assert (large, never) == (NotRead.LARGE, NotRead.MISSING)
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_an_error_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_up_to_a_bad_block(descriptor: int, size_bytes: int, offset: int) -> bytes:
+        if offset >= 4096:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, min(size_bytes, 4096), offset)
+
+    read = os.pread
+    (tmp_path / "a").write_bytes(bytes(10_000))
+    monkeypatch.setattr(os, "pread", read_up_to_a_bad_block)
+    with open_folder(tmp_path) as folder, pytest.raises(OSError, match="Input/output error: 'a'"):
+        read_batch(folder, ".trash", [FileRow("a", 10_000, "")])
 
 
 def test_batches_hold_all_files_in_order_and_none_grows_too_large() -> None:
