@@ -30,8 +30,8 @@ from fastcms.sqlite import sqlite3
 _BUSY_SECONDS = 30
 _STEP_BYTES = 32 * 1024**2
 _BUFFER_BYTES = 1024**2
-# Two file systems; one that cannot; a kernel that cannot.
-_NOT_BY_KERNEL = {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
+# Two file systems; one that cannot; a kernel that cannot, or a container that does not let it.
+_NOT_BY_KERNEL = {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM}
 _WAL_HEADER_BYTES = 32
 _STEPS_BETWEEN_QUESTIONS = 1_000_000  # some hundredths of a second
 # Offsets in a database's header: the size of a page, the first page of the list of free ones.
@@ -139,19 +139,18 @@ def _copy_live(database_path: Path, target_path: Path, on_bytes: Callable[[int],
         reader.execute("SELECT 1 FROM sqlite_master").fetchone()
         with database_path.open("rb", buffering=0) as database:
             _copy_file(database, target_path, on_bytes)
-            _copy_wal(beside(database_path, "-wal"), beside(target_path, "-wal"))
+            _copy_wal(beside(database_path, "-wal"), beside(target_path, "-wal"), on_bytes)
             reader.close()  # before the file: see above
 
 
-def _copy_wal(wal_path: Path, target_path: Path) -> None:
-    if (
-        not wal_path.exists()
-    ):  # somebody has taken the database out of WAL mode; then the reader keeps writers out
+def _copy_wal(wal_path: Path, target_path: Path, on_bytes: Callable[[int], None]) -> None:
+    # Somebody has taken the database out of WAL mode; then the reader keeps writers out.
+    if not wal_path.exists():
         return
     with wal_path.open("rb", buffering=0) as wal:
         while True:
             header = os.pread(wal.fileno(), _WAL_HEADER_BYTES, 0)
-            _copy_file(wal, target_path, lambda _: None)
+            _copy_file(wal, target_path, on_bytes)
             if os.pread(wal.fileno(), _WAL_HEADER_BYTES, 0) == header:
                 return
 
@@ -171,11 +170,12 @@ def _copy_file(source: io.FileIO, target_path: Path, on_bytes: Callable[[int], N
 
 def _copy_range(source: io.FileIO, target: io.FileIO, offset: int, size_bytes: int) -> int:
     """Let the kernel copy, or only share, the bytes; between file systems it may not."""
-    try:
-        return os.copy_file_range(source.fileno(), target.fileno(), size_bytes, offset)
-    except OSError as error:
-        if error.errno not in _NOT_BY_KERNEL:
-            raise
+    if hasattr(os, "copy_file_range"):  # macOS has none
+        try:
+            return os.copy_file_range(source.fileno(), target.fileno(), size_bytes, offset)
+        except OSError as error:
+            if error.errno not in _NOT_BY_KERNEL:
+                raise
     return target.write(os.pread(source.fileno(), min(size_bytes, _BUFFER_BYTES), offset))
 
 

@@ -1,5 +1,6 @@
 """Snapshots of a live database."""
 
+import errno
 import os
 import random
 import subprocess
@@ -28,6 +29,28 @@ def test_a_snapshot_holds_rows_that_are_still_in_the_wal(paths: DataPaths, tmp_p
         assert paths.database.with_name("app.db-wal").stat().st_size > 0
         write_snapshot(paths.database, tmp_path / "copy.db")
     assert posts(tmp_path / "copy.db") == ["in the WAL", "old"]
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, None])
+def test_where_the_kernel_does_not_copy_the_bytes_are_read_and_written(
+    paths: DataPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    def refuse(*_arguments: int) -> int:
+        assert number is not None
+        raise OSError(number, os.strerror(number))
+
+    if number is None:
+        monkeypatch.delattr(os, "copy_file_range")
+    else:
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+    done: list[int] = []
+    with closing(sqlite3.connect(paths.database, isolation_level=None)) as writer:
+        writer.execute("INSERT INTO posts VALUES (hex(zeroblob(1000000)))")
+        files = (paths.database, paths.database.with_name("app.db-wal"))
+        size_bytes = sum(path.stat().st_size for path in files)
+        write_snapshot(paths.database, tmp_path / "copy.db", on_bytes=done.append)
+    assert sum(done) == size_bytes
+    assert posts(tmp_path / "copy.db") == ["00" * 1000000, "old"]
 
 
 def test_a_snapshot_stands_alone_in_rollback_mode_and_is_private(paths: DataPaths, tmp_path: Path) -> None:
