@@ -1,6 +1,8 @@
 """Archives: what FastCMS makes of a stranger's."""
 
+import os
 import stat
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.extraction import extract_archive
 from fastcms.backups.engine.progress import ignore_progress
+from fastcms.backups.engine.zip_headers import NewEntry, central_header, end_records, local_header
 from fastcms.errors import CorruptArchiveError, UnsafeArchiveError
 from tests.unit.backups.engine.conftest import Rewrite
 
@@ -124,3 +127,21 @@ def test_any_damaged_byte_gives_an_archive_error_or_the_same_content(
         for path in (tmp_path / "right").rglob("*"):
             if path.is_file():
                 assert (out / path.relative_to(tmp_path / "right")).read_bytes() == path.read_bytes()
+
+
+def test_a_directory_that_goes_on_for_ever_is_refused_without_reading_it(tmp_path: Path) -> None:
+    entry = NewEntry(b"database.db", 0, (0, 0), 0, 0, 0)
+    header = local_header(entry)
+    directory_bytes = 2 * 1024**3
+    with (tmp_path / "a.zip").open("wb") as file:
+        file.write(header + central_header(entry, 0))
+        file.truncate(len(header) + directory_bytes)
+        file.seek(0, os.SEEK_END)
+        file.write(end_records(1, directory_bytes, len(header)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsafeArchiveError, match="goes on"), open_archive(tmp_path / "a.zip"):
+            pass
+        assert tracemalloc.get_traced_memory()[1] < 10 * 1024**2
+    finally:
+        tracemalloc.stop()
