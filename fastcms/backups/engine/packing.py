@@ -233,4 +233,7 @@ def _read_rows(snapshot: sqlite3.Connection) -> Iterator[FileRow]:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # maybe just now
+        return 0
