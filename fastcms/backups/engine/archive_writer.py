@@ -5,6 +5,7 @@ it shrinks, and stored otherwise. A large file is deflated in segments by severa
 ends at a byte's boundary, so that they can be joined (as pigz does it, https://zlib.net/pigz/).
 """
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -111,7 +112,9 @@ class ArchiveWriter:
     def add_folder(self, name: str, modified: float) -> None:
         """Add an empty folder; its name ends with a slash."""
         entry = NewEntry(name.encode(), STORED, dos_time(modified), 0, 0, 0)
-        self._add(entry, [local_header(entry)])
+        offset = self._offset
+        self._write([local_header(entry)])
+        self._note(entry, offset, "")
 
     def add_text(self, name: str, content: bytes, modified: float) -> None:
         """Add a small entry from memory."""
@@ -142,16 +145,12 @@ class ArchiveWriter:
             on_bytes(len(segment.content))
         entry = entry._replace(crc32=crc32, compressed_bytes=self._offset - data_offset)
         header = local_header(entry)
-        os.pwrite(self._descriptor, header, offset)
+        if os.pwrite(self._descriptor, header, offset) != len(header):
+            raise OSError(errno.EIO, f"the header of {name!r} was not written whole")
         self._note(entry, offset, digest.hexdigest())
         after = os.fstat(source.fileno())
         has_changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
         return AddedFile(digest.hexdigest(), before.st_size, has_changed)
-
-    def _add(self, entry: NewEntry, parts: Sequence[bytes], sha256: str = "") -> None:
-        offset = self._offset
-        self._write(parts)
-        self._note(entry, offset, sha256)
 
     def _note(self, entry: NewEntry, offset: int, sha256: str) -> None:
         self._directory.write(central_header(entry, offset))
@@ -161,6 +160,8 @@ class ArchiveWriter:
 
     def _write(self, parts: Sequence[bytes]) -> None:
         wanted_bytes = sum(map(len, parts))
+        if not wanted_bytes:  # macOS takes it for an error
+            return
         written_bytes = os.writev(self._descriptor, parts)
         if written_bytes < wanted_bytes:
             rest = memoryview(b"".join(parts))[written_bytes:]

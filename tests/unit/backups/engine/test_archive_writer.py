@@ -126,3 +126,14 @@ def test_what_fails_in_the_pool_fails_the_archive_and_leaves_nothing(tmp_path: P
     with pytest.raises(OSError, match="broken"):
         write_all()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_that_is_not_written_whole_fails_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_at = os.pwrite
+    (tmp_path / "source").write_bytes(b"content")
+    monkeypatch.setattr(os, "pwrite", lambda file, content, offset: write_at(file, content[:9], offset))
+    with pytest.raises(OSError, match="header of 'files/a' was not written whole"):
+        write(tmp_path / "a.zip", tmp_path / "source")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
