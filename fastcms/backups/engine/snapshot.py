@@ -6,10 +6,11 @@ Nobody waits: the copy is made while others write. It relies on how SQLite's WAL
    write no page into the file but those of frames that stay in the WAL (or none at all, when the transaction
    needs no frame of the WAL), and no frame that it needs is overwritten. So a page of the copy is right, or
    it is in the WAL.
-2. The WAL is copied afterwards. From one start of the WAL to the next, frames are only appended; each start
-   changes the salt in its header before any frame. So if the header is the same before and after, the copy is
-   the beginning of one WAL; otherwise it is copied again. What a transaction has not committed, or an end
-   that is torn, SQLite leaves out by the frames' checksums, as after a crash.
+2. The WAL is copied afterwards. From one start of the WAL to the next, frames that are committed stay as they
+   are; each start changes the salt in its header before any frame. So if the header is the same before and
+   after, the copy begins as one WAL does; otherwise it is copied again. Frames that are not committed may be
+   written over while they are copied. But each frame's checksum goes on from the one before, so SQLite leaves
+   out such an end, torn or mixed, as after a crash.
 
 SQLite then recovers the copy just as it recovers a database after a crash.
 Source: https://www.sqlite.org/walformat.html, sections 2.3, 4.3 and 4.5
