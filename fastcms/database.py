@@ -5,6 +5,7 @@ be applied before any connection exists (opening a missing app.db would delete i
 """
 
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -87,6 +88,7 @@ class Database:
         sa.event.listen(self._engine, "connect", _prepare_connection)
         sa.event.listen(self._engine, "begin", _begin)
         self._write_engine = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+        self._writing = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -95,9 +97,28 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+        with (
+            self._in_turn(),
+            Session(self._write_engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             session.connection()  # begins now, not at the first statement
             yield session
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Let the threads of this process write one after the other.
+
+        SQLite's lock has no queue: whoever finds it taken sleeps for up to 100 ms, then tries again. Other
+        processes still have to; after the time-out it is SQLite that says so.
+        Source: https://github.com/sqlite/sqlite/blob/master/src/main.c (sqliteDefaultBusyCallback)
+        """
+        has_turn = self._writing.acquire(timeout=_BUSY_TIMEOUT_SECONDS)
+        try:
+            yield
+        finally:
+            if has_turn:
+                self._writing.release()
 
     def migrate(self) -> None:
         """Bring the schema to this version's, in one transaction: all of it, or none.
@@ -142,7 +163,14 @@ def _prepare_connection(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     # WAL: readers and the backup never block the writer. FULL: in WAL mode NORMAL loses the latest commits
     # in a power cut (https://www.sqlite.org/pragma.html#pragma_synchronous).
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+    # secure_delete: what was deleted is overwritten in the pages that are written anyway; no backup has it.
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=FAST",
+        "foreign_keys=ON",
+        "trusted_schema=OFF",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -1,5 +1,6 @@
 """Read a site's files for an archive, many small ones at a time."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,10 @@ from fastcms.backups.engine.manifest import FILES_PREFIX
 _LARGEST_WHOLE_BYTES = 1024**2
 # A batch is one task of the pool, and one write.
 _BATCH_FILES, _BATCH_BYTES = 200, 2 * 1024**2
+
+
+# Nothing, a link, a socket; or somebody else's.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
 
 
 class NotRead(Enum):
@@ -39,9 +44,10 @@ def open_folder(path: Path) -> Iterator[int]:
 
 
 def open_regular_file(folder: int, paths: Sequence[str]) -> BinaryIO | None:
-    """Open the first of the paths that is a regular file, not following a link; None when none is.
+    """Open the first of the paths that is a regular file, not following a link; None when none can be.
 
     A file that is renamed from the first path to the second meanwhile is found at one of the two.
+    Raises: OSError when it is not for the file that it cannot be opened: out of descriptors, a broken disk.
     """
 
     def open_there(path: str, flags: int) -> int:
@@ -50,7 +56,9 @@ def open_regular_file(folder: int, paths: Sequence[str]) -> BinaryIO | None:
     for path in paths:
         try:
             source = open(path, "rb", buffering=0, opener=open_there)  # noqa: SIM115 - the caller closes it
-        except OSError:
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
             continue
         if stat.S_ISREG(os.fstat(source.fileno()).st_mode):
             return source

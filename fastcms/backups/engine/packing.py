@@ -6,6 +6,7 @@ what the archive holds, no more is in memory than the threads work on.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -108,7 +109,7 @@ class _Packer:
                 self._work.begin("writing the archive")
                 description = archive.submit(self._check_snapshot)
                 archive.add_folder(FILES_PREFIX, time.time())
-                self._add_known(archive, folder, _read_rows(snapshot))
+                self._add_known(archive, folder, _read_rows(snapshot, description))
                 self._add_by_hand(archive, folder)
                 description.result()
                 with snapshot_path.open("rb", buffering=0) as source:
@@ -147,7 +148,9 @@ class _Packer:
         """
         for row, sha256 in self._add(archive, folder, filter(self._is_possible, rows)):
             if sha256 is None:
-                self._problems.append(f"files/{row.path} is missing on disk")
+                is_there = (self._packing.files_dir / row.path).exists()
+                reason = "cannot be read" if is_there else "is missing on disk"
+                self._problems.append(f"files/{row.path} {reason}")
             elif sha256 != row.sha256:
                 self._problems.append(f"files/{row.path} differs from what was uploaded")
 
@@ -225,9 +228,12 @@ class _Packer:
         )
 
 
-def _read_rows(snapshot: sqlite3.Connection) -> Iterator[FileRow]:
+def _read_rows(snapshot: sqlite3.Connection, checking: Future[Description]) -> Iterator[FileRow]:
+    """Every row of the table of files, unless the database turns out to be damaged."""
     rows = read_file_rows(snapshot, most=_ROWS_AT_ONCE)
     while rows:
+        if checking.done():
+            checking.result()
         yield from rows
         rows = read_file_rows(snapshot, after=rows[-1].path, most=_ROWS_AT_ONCE)
 

@@ -19,7 +19,7 @@ from fastcms.errors import BackupError
 
 Result = TypeVar("Result")
 
-_NICENESS = 10
+_NICENESS = 19
 # Buffers of megabytes are used again: glibc would give each back to the kernel, which clears every page anew.
 # It halves the kernel's share of a backup. Source: https://man7.org/linux/man-pages/man3/mallopt.3.html
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2), "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2)}
