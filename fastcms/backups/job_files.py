@@ -219,7 +219,7 @@ def _given_up(job: Job, last_written: datetime) -> Job:
         status=500,
         detail=f"Process {job.process_id}, which ran this job, has ended without finishing it.",
         code="job_abandoned",
-        hint="It was killed, or the machine stopped. Nothing half-done is left; but it may just have finished: "
+        hint="It was killed, or the machine stopped. Nothing half-done is left. It may just have finished: "
         "look for the backup, or the staged restore, before you start it again.",
     )
     update = {"state": JobState.FAILED, "finished": last_written, "seconds_left": None, "error": error}
