@@ -54,7 +54,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="fastcms-bench-", dir=options.folder) as folder:
-        results = Run(QUICK if options.quick else FULL, Path(folder), options.only).run()
+        results = Run(QUICK if options.quick else FULL, Path(folder), options.only).run_until_stopped()
     results.facts["seconds"] = time.perf_counter() - started
     console.print(page.targets_for_terminal(results))
     if options.quick or options.only:
@@ -78,7 +78,7 @@ class Run:
         self._only = only
         self._results = Results(plan.name, machine.describe_machine(folder), machine.find_versions())
 
-    def run(self) -> Results:
+    def run(self) -> None:
         self._prepare()
         usual, plan = USUAL, self._plan
         self._measure(
@@ -98,13 +98,21 @@ class Run:
         self._measure("empty", _EMPTY, [("list", listing.run)])
         self._measure("small-files", plan.small_files, [("small_files", small_files.run)])
         for number, dataset in enumerate(self._possible_sizes()):
-            steps: list[Step] = [("sizes", lambda bench: sizes.run(bench, plan.more_sizes_rounds))]
+            steps: list[Step] = []
             if dataset == max(plan.more_sizes, key=lambda size: size.size_bytes):
                 steps += [
                     ("memory", lambda bench: memory.run(bench, LARGE, 1)),
                     ("swap", lambda bench: swap.run(bench, LARGE, plan.window_rounds)),
                 ]
+            steps.append(("sizes", lambda bench: sizes.run(bench, plan.more_sizes_rounds)))
             self._measure(f"size-{number}", dataset, steps)
+
+    def run_until_stopped(self) -> Results:
+        """Measure; what was measured before Ctrl+C or SIGTERM is kept."""
+        try:
+            self.run()
+        except (KeyboardInterrupt, SystemExit):
+            self._note("The run was ended before everything was measured.")
         return self._results
 
     def _prepare(self) -> None:

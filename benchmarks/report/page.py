@@ -121,11 +121,10 @@ _COLUMNS = {
 def _tables(results: Results) -> dict[str, str]:
     """A Markdown table for each measurement; empty for what was not measured."""
     tables = {name: _table(results, name, columns) for name, columns in _COLUMNS.items()}
+    by_size = {int(name.split()[1]): name for name in results.values if name.startswith(sizes.NAME)}
     lines = [
-        f"| {int(name.split()[1]) / 1e9:.2f} GB: {contestant} | "
-        f"{_cell(results, name, contestant, _SECONDS)} |"
-        for name in results.values
-        if name.startswith(sizes.NAME)
+        f"| {size_bytes / 1e9:.2f} GB: {contestant} | {_cell(results, name, contestant, _SECONDS)} |"
+        for size_bytes, name in sorted(by_size.items())
         for contestant in results.values[name]
     ]
     return tables | {sizes.NAME: "\n".join(["| | Seconds |", "| --- | --- |", *lines]) if lines else ""}
