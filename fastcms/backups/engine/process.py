@@ -55,7 +55,8 @@ def _start(there: Connection) -> "subprocess.Popen[bytes]":
         [sys.executable, "-P", "-m", __name__, str(there.fileno())],
         pass_fds=[there.fileno()],
         stdin=subprocess.DEVNULL,
-        env=os.environ | _MALLOC | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        # "" is the working directory, where `uvicorn app.main:app` may have found us.
+        env=os.environ | _MALLOC | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109
         # A Ctrl+C is the parent's. Not a new session: where the kernel gives each its share of the cores, low
         # priority would mean nothing (https://man7.org/linux/man-pages/man7/sched.7.html, autogroup).
         process_group=0,

@@ -88,6 +88,14 @@ def test_low_priority_counts_in_the_session_of_the_parent_whose_interrupts_stay_
     assert group != os.getpgrp()
 
 
+def test_the_process_finds_what_this_one_found_in_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[4])
+    monkeypatch.setattr(sys, "path", ["", *(path for path in sys.path if path != str(Path.cwd()))])
+    assert run_apart(add, 1, 2, third=3)[0] == 6
+
+
 def test_an_error_of_the_work_arrives_whole() -> None:
     with pytest.raises(CorruptArchiveError, match=r"a\.zip is damaged") as caught:
         run_apart(fail, Path("a.zip"))
