@@ -28,6 +28,7 @@ from fastcms.terminal import messages
 STARTING, SERVING, COMMANDS = ".starting", ".serving", ".commands"
 # Whoever waits longer is told for whom.
 _PATIENCE_SECONDS = 1
+_SECONDS_UNTIL_REMOVAL = 2
 
 
 @contextmanager
@@ -43,11 +44,14 @@ def serve_site(site: Site) -> Iterator[None]:
             _clean_up(site)
             _warn_of_old_sqlite()
             _announce_setup(site)
-        # What a restore has thrown away may be large: nobody waits for it.
-        threading.Thread(target=restoring.remove_discarded, args=(site,), daemon=True).start()
+        # What a restore has thrown away may be large: the server's own start comes first.
+        removing = threading.Timer(_SECONDS_UNTIL_REMOVAL, restoring.remove_discarded, [site])
+        removing.daemon = True
+        removing.start()
         try:
             yield
         finally:
+            removing.cancel()
             with default_signals():  # a second Ctrl+C does not wait for work that is slow to end
                 jobs.stop(site)
 

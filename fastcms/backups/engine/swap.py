@@ -278,6 +278,8 @@ def _make_safety_copy(paths: DataPaths, pending: PendingRestore) -> None:
     if replaced.files.exists():  # move_out makes one, even of nothing
         for files_apart in (False, True):
             set_aside(paths.safety(files_apart=files_apart).files)
+    if replaced.database.exists():  # a rename over it would wait until gigabytes are given back
+        set_aside(safety.database)
     make_safety_copy(replaced, safety)
 
 
