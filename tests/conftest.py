@@ -11,9 +11,11 @@ from fastapi.testclient import TestClient
 
 from fastcms.accounts.models import Account
 from fastcms.accounts.schemas import Role
+from fastcms.backups import service
 from fastcms.config import Settings
 from fastcms.main import create_app
-from fastcms.site import Site
+from fastcms.site import Site, new_site
+from fastcms.startup import serve_site
 
 ADMIN = "admin@example.com"
 EDITOR = "editor@example.com"
@@ -24,6 +26,15 @@ AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-E"]  # for mounts and other us
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(_env_file=None, data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def stopped(settings: Settings) -> Site:
+    """A site with one backup, not running."""
+    site = new_site(settings)
+    with serve_site(site):
+        service.create_backup(site)
+    return site
 
 
 @pytest.fixture

@@ -72,6 +72,18 @@ class Server:
         self.stop()
         self.start()
 
+    def run(self, *arguments: str) -> str:
+        """Run a command beside it, which has to succeed, and return what it printed."""
+        done = subprocess.run(
+            ["fastcms", *arguments],
+            cwd=self.folder,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
     def wait_until_printed(self, text: str, times: int = 1) -> None:
         """Wait until the terminal shows a text so many times."""
         deadline = time.monotonic() + _START_SECONDS

@@ -37,18 +37,7 @@ class JobSite:
         with (files_dir / "big.bin").open("wb") as big:
             os.truncate(big.fileno(), BIG_BYTES)
         self.server.start()
-        self.headers = {"Authorization": f"Bearer {self.run('token', 'create', 'test').strip()}"}
-
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["fastcms", *arguments],
-            cwd=self.server.folder,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+        self.headers = {"Authorization": f"Bearer {self.server.run('token', 'create', 'test').strip()}"}
 
     def ask(self, method: str, path: str = "", **options: Any) -> requests.Response:
         headers = self.headers | options.pop("headers", {})
@@ -204,7 +193,7 @@ def test_a_cancelled_backup_leaves_nothing(site: JobSite) -> None:
 
 @pytest.mark.parametrize("kind", ["verify", "restore", "upload"])
 def test_other_work_that_is_cancelled_leaves_what_was_there(site: JobSite, kind: str) -> None:
-    backup = json.loads(site.run("backup", "create", "--json"))
+    backup = json.loads(site.server.run("backup", "create", "--json"))
     content: dict[str, Any] = {}
     path = f"/{backup['filename']}/{kind}"
     if kind == "upload":
@@ -278,9 +267,9 @@ def test_the_job_of_a_killed_worker_has_failed_and_the_next_start_leaves_nothing
     workers.server.restart()
     assert workers.left() == []
     assert workers.job(job["id"]) == ended
-    assert [line["state"] for line in json.loads(workers.run("backup", "jobs", "--json"))["items"]] == [
-        "failed"
-    ]
+    assert [
+        line["state"] for line in json.loads(workers.server.run("backup", "jobs", "--json"))["items"]
+    ] == ["failed"]
 
 
 def test_a_server_that_is_stopped_cancels_what_runs_and_ends_open_streams(site: JobSite) -> None:
@@ -328,7 +317,7 @@ def test_the_command_line_sees_and_stops_the_servers_jobs_and_the_server_those_o
         "fastcms", ["backup", "watch"], cwd=str(site.server.folder), env=clean_environment(), encoding="utf-8"
     )
     watching.expect("writing the archive", timeout=60)
-    stopped = json.loads(site.run("backup", "stop", job["id"], "--json"))
+    stopped = json.loads(site.server.run("backup", "stop", job["id"], "--json"))
     assert (stopped["state"], "(command line)" in stopped["error"]["detail"]) == ("cancelled", True)
     watching.expect("create: cancelled", timeout=60)
     watching.wait()

@@ -32,10 +32,10 @@ class WorkerSite:
         self.paths = DataPaths(folder / "data")
         self._starts = 0
         self.start()
-        token = self.run("token", "create", "test").strip()
+        token = self.server.run("token", "create", "test").strip()
         self.headers = {"Authorization": f"Bearer {token}"}
         self.create_collection("old")
-        self.run("backup", "create")
+        self.server.run("backup", "create")
         self.create_collection("new")
 
     def start(self) -> None:
@@ -43,20 +43,9 @@ class WorkerSite:
         self.server.start()
         self.server.wait_until_printed(STARTED, self._starts)
 
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["fastcms", *arguments],
-            cwd=self.server.folder,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
-
     def stage(self) -> None:
         (backup,) = self.paths.backups_dir.glob("*.zip")
-        self.run("backup", "restore", backup.name, "--yes")
+        self.server.run("backup", "restore", backup.name, "--yes")
 
     def create_collection(self, name: str) -> None:
         requests.post(

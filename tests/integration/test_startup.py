@@ -35,15 +35,6 @@ from tests.conftest import AS_ROOT
 from tests.e2e.conftest import clean_environment, free_port
 
 
-@pytest.fixture
-def stopped(settings: Settings) -> Site:
-    """A site with one backup, not running."""
-    site = new_site(settings)
-    with serve_site(site):
-        service.create_backup(site)
-    return site
-
-
 def stage(site: Site) -> None:
     with use_site(site):
         restoring.stage_restore(site, service.list_backups(site)[0].filename, "me")

@@ -17,8 +17,6 @@ from fastcms.backups.engine.manifest import FILES_PREFIX
 _LARGEST_WHOLE_BYTES = 1024**2
 # A batch is one task of the pool, and one write.
 _BATCH_FILES, _BATCH_BYTES = 200, 2 * 1024**2
-
-
 # Nothing, a link, a socket; or somebody else's.
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
 

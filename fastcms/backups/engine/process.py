@@ -37,17 +37,18 @@ def run_apart(function: Callable[..., Result], *arguments: Any, **named: Any) ->
         there.close()
         try:
             here.send((function, arguments, values, list(callbacks)))
-            while True:
-                name, content = here.recv()
-                if name is None:
-                    result: Result = _unwrap(content)
-                    return result
+            name, content = here.recv()
+            while name is not None:
                 here.send(_call(callbacks[name], content))
+                name, content = here.recv()
         except (EOFError, ConnectionError) as error:
             raise _explain(process.wait()) from error
         except BaseException:
             process.kill()
             raise
+        # Not above: an error of the work may be of the same kind as one of the pipe.
+        result: Result = _unwrap(content)
+        return result
 
 
 def _start(there: Connection) -> "subprocess.Popen[bytes]":

@@ -39,15 +39,6 @@ def answer(site: Site, command: str) -> tuple[int, Any]:
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.fixture
-def stopped(settings: Settings) -> Site:
-    """A site with one backup, not running."""
-    site = new_site(settings)
-    with serve_site(site):
-        service.create_backup(site)
-    return site
-
-
 def newest(site: Site) -> str:
     return service.list_backups(site)[0].filename
 
