@@ -37,9 +37,13 @@ class Bench:
         settle(self.plan.pause_seconds)
 
     def in_turn(self, measurement: str, rounds: int, contestants: Sequence[Contestant]) -> None:
-        """Let each measure itself once a round: what changes on the machine meanwhile meets them all."""
+        """Let each measure itself once a round: what changes on the machine meanwhile meets them all.
+
+        Each round begins with another one, because whoever comes first may find the machine different.
+        """
         for number in range(rounds):
-            for measure in contestants:
+            first = number % len(contestants)
+            for measure in (*contestants[first:], *contestants[:first]):
                 self.settle()
                 for name, metrics in measure().items():
                     self.results.add(measurement, name, metrics)

@@ -23,6 +23,8 @@ _PROGRAMS = {
     "restic": ["restic", "version"],
 }
 _WARMED_SHARE = 0.9
+# What one contestant writes or reads.
+_TURN_BYTES = 2.5e9
 _FSYNCS = 50
 _WRITTEN_BYTES = 256 * 1024**2
 
@@ -101,9 +103,13 @@ def warm_cache(folder: Path) -> None:
 
 
 def settle(pause_seconds: float) -> None:
-    """Let the disk finish what others have left to it."""
+    """Let the disk finish what others have left to it, and have memory at hand for the next one's files.
+
+    A virtual machine may have given back to its host what the last one has freed.
+    """
     os.sync()
     time.sleep(pause_seconds)
+    warm_memory(_TURN_BYTES)
 
 
 def free_bytes(folder: Path) -> int:

@@ -208,22 +208,22 @@ def _is_shrinking(sample: bytes) -> bool:
     return len(isal_zlib.compress(sample, _FASTEST, _RAW_DEFLATE)) < len(sample) * _WORTHWHILE_RATIO
 
 
-def read_part(source: BinaryIO, offset: int, wanted_bytes: int) -> bytes:
-    """A part of a file, shorter where the file ends. Raises: OSError that says which file."""
+def read_part(descriptor: int, path: str, offset: int, wanted_bytes: int) -> bytes:
+    """A part of an open file, shorter where the file ends. Raises: OSError that says which file."""
     content = b""
     try:
         while len(content) < wanted_bytes and (
-            more := os.pread(source.fileno(), wanted_bytes - len(content), offset + len(content))
+            more := os.pread(descriptor, wanted_bytes - len(content), offset + len(content))
         ):
             content = content + more if content else more
     except OSError as error:
-        raise OSError(error.errno, error.strerror, source.name) from error
+        raise OSError(error.errno, error.strerror, path) from error
     return content
 
 
 def _read_segment(source: BinaryIO, method: int, file_bytes: int, offset: int) -> _Segment:
     wanted_bytes = min(_SEGMENT_BYTES, file_bytes - offset)
-    content = read_part(source, offset, wanted_bytes)
+    content = read_part(source.fileno(), source.name, offset, wanted_bytes)
     content = content.ljust(wanted_bytes, b"\0")  # somebody has cut the file off meanwhile
     crc32 = isal_zlib.crc32(content)
     if method == STORED:

@@ -16,6 +16,7 @@ from fastcms.backups.engine.manifest import FILES_PREFIX
 # A larger file is read in segments.
 _LARGEST_WHOLE_BYTES = 1024**2
 # A batch is one task of the pool, and one write.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BATCH_FILES, _BATCH_BYTES = 200, 2 * 1024**2
 # Nothing, a link, a socket; or somebody else's.
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
@@ -47,20 +48,22 @@ def open_regular_file(folder: int, paths: Sequence[str]) -> BinaryIO | None:
     A file that is renamed from the first path to the second meanwhile is found at one of the two.
     Raises: OSError when it is not for the file that it cannot be opened: out of descriptors, a broken disk.
     """
+    found = _open(folder, paths)
+    return None if found is None else open(paths[0], "rb", buffering=0, opener=lambda *_: found[0])
 
-    def open_there(path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
 
+def _open(folder: int, paths: Sequence[str]) -> tuple[int, os.stat_result] | None:
     for path in paths:
         try:
-            source = open(path, "rb", buffering=0, opener=open_there)  # noqa: SIM115 - the caller closes it
+            descriptor = os.open(path, _READ, dir_fd=folder)
         except OSError as error:
             if error.errno not in _NOT_THERE:
                 raise
             continue
-        if stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-            return source
-        source.close()
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            return descriptor, status
+        os.close(descriptor)
     return None
 
 
@@ -93,13 +96,15 @@ def places_of(path: str, trash_name: str) -> tuple[str, str, str]:
 
 
 def _read(folder: int, places: Sequence[str]) -> PackedFile | NotRead:
-    source = open_regular_file(folder, places)
-    if source is None:
+    found = _open(folder, places)
+    if found is None:
         return NotRead.MISSING
-    with source:
-        status = os.fstat(source.fileno())
+    descriptor, status = found
+    try:
         if status.st_size > _LARGEST_WHOLE_BYTES:
             return NotRead.LARGE
         # Not with one read: before a bad block, that would just end early.
-        content = read_part(source, 0, status.st_size)
-        return pack(FILES_PREFIX + places[0], content, status.st_mtime)
+        content = read_part(descriptor, places[0], 0, status.st_size)
+    finally:
+        os.close(descriptor)
+    return pack(FILES_PREFIX + places[0], content, status.st_mtime)

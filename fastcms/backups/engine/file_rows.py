@@ -1,14 +1,13 @@
 """The uploads that a database knows: its table `files`, which docs/backup-format.md describes."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fastcms.backups.engine.manifest import FILES_PREFIX
 from fastcms.backups.engine.names import unsafe_reason
 from fastcms.sqlite import sqlite3
 
 
-@dataclass(frozen=True, slots=True)
-class FileRow:
+class FileRow(NamedTuple):
     """An uploaded file that the database knows."""
 
     path: str

@@ -1,5 +1,6 @@
 """Which names an archive may hold."""
 
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ _LONGEST_NAME_BYTES = 1024
 _DEEPEST = 64
 _FIRST_PRINTABLE = 0x20
 _DELETE = 0x7F
+# What nearly all uploads are called; none of the faults below holds for it.
+_ORDINARY = re.compile(rf"{FILES_PREFIX}[A-Za-z0-9_][A-Za-z0-9_.-]{{0,200}}")
 _FOREIGN_HINT = (
     "If you have zipped this backup yourself: zip what is in its folder, not the folder, and nothing else."
 )
@@ -37,6 +40,8 @@ def find_fault(name: str) -> NameFault | None:
 
     A folder's name ends with a slash. What is judged is the name as stored, before anything cleans it.
     """
+    if _ORDINARY.fullmatch(name):
+        return None
     return next((fault for fault in _FAULTS if fault.holds(name)), None)
 
 

@@ -37,6 +37,8 @@ from fastcms.sqlite import sqlite3
 _MOST_PROBLEMS = 1000
 _OTHER_ENTRIES = 4  # database.db, files/, metadata.json, checksums.sha256
 _ROWS_AT_ONCE = 2000
+# For files that are smaller on average, threads would hand the interpreter to and fro more than they do.
+_SMALL_FILE_BYTES = 32 * 1024
 
 
 class Description(NamedTuple):
@@ -82,6 +84,7 @@ class _Packer:
         self._snapshot_path = partial_path_of(beside(packing.archive_path, ".db"))
         self._work = Work(on_progress)
         self._files_bytes = 0
+        self._files_are_small = False
         self._names: dict[str, str] = {}
         self._problems: list[str] = []
 
@@ -126,6 +129,7 @@ class _Packer:
         count, files_bytes = count_files(snapshot)
         count += len(packing.by_hand)
         files_bytes += sum(_size(packing.files_dir / path) for path in packing.by_hand)
+        self._files_are_small = files_bytes < count * _SMALL_FILE_BYTES
         archive_bytes = _size(self._snapshot_path) + files_bytes
         # The copy of the database is work, too.
         self._work.total_bytes += archive_bytes
@@ -190,7 +194,8 @@ class _Packer:
     ) -> Iterator[tuple[FileRow, str | None]]:
         """Add files in order; give the SHA-256 of each, or None where there is no such file."""
         read = partial(read_batch, folder, self._packing.trash_name)
-        for batch in archive.in_order(read, in_batches(rows)):
+        batches = in_batches(rows)
+        for batch in map(read, batches) if self._files_are_small else archive.in_order(read, batches):
             packed = [file for _, file in batch if isinstance(file, PackedFile)]
             archive.add_packed(packed)
             self._count(sum(file.entry.size_bytes for file in packed))

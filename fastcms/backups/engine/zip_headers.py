@@ -75,11 +75,13 @@ def local_header(entry: NewEntry) -> bytes:
 
 def central_header(entry: NewEntry, offset: int) -> bytes:
     """The same in the directory, with the place of the local one."""
-    numbers = (entry.size_bytes, entry.compressed_bytes, offset)
-    large = [number for number in numbers if number >= SENTINEL_32]
-    extra = _zip64_field(*large) if large else b""
-    size_bytes, compressed_bytes, place = (min(number, SENTINEL_32) for number in numbers)
-    version = _ZIP64_VERSION if large or entry.size_bytes >= FIRST_LARGE_BYTES else _PLAIN_VERSION
+    numbers: tuple[int, ...] = (entry.size_bytes, entry.compressed_bytes, offset)
+    extra = b""
+    if max(numbers) >= SENTINEL_32:
+        extra = _zip64_field(*(number for number in numbers if number >= SENTINEL_32))
+        numbers = tuple(min(number, SENTINEL_32) for number in numbers)
+    size_bytes, compressed_bytes, place = numbers
+    version = _ZIP64_VERSION if extra or entry.size_bytes >= FIRST_LARGE_BYTES else _PLAIN_VERSION
     fixed = CENTRAL.pack(
         CENTRAL_SIGNATURE,
         _MADE_ON_UNIX | version,

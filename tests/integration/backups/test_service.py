@@ -130,7 +130,12 @@ def test_a_name_that_no_other_machine_takes_is_left_out_and_reported(site: Site)
     restoring.stage_restore(site, backup.filename, "me")
 
 
-def test_missing_and_damaged_uploads_are_reported_and_the_rest_is_saved(site: Site) -> None:
+# With a large one, several threads read.
+@pytest.mark.parametrize("largest_bytes", [1_000, 3_000_000])
+def test_missing_and_damaged_uploads_are_reported_and_the_rest_is_saved(
+    site: Site, largest_bytes: int
+) -> None:
+    media.add_file(site, io.BytesIO(bytes(largest_bytes)), "largest.bin")
     lost, damaged, good = (
         media.add_file(site, io.BytesIO(name.encode()), f"{name}.txt") for name in ("lost", "damaged", "good")
     )
@@ -160,15 +165,15 @@ def _log_in(site: Site) -> tuple[str, str]:
 
 
 @contextmanager
-def uploading_and_deleting(site: Site) -> Iterator[list[int]]:
-    """Four clients that upload and delete 20 KB files until the end; yields their counts."""
+def uploading_and_deleting(site: Site, file_bytes: int) -> Iterator[list[int]]:
+    """Four clients that upload and delete files until the end; yields their counts."""
     stop, counts = threading.Event(), [0] * 4
     failures: list[BaseException] = []
 
     def work(client: int) -> None:
         try:
             while not stop.is_set():
-                file = media.add_file(site, io.BytesIO(os.urandom(20_000)), f"{client}.bin")
+                file = media.add_file(site, io.BytesIO(os.urandom(file_bytes)), f"{client}.bin")
                 counts[client] += 1
                 if counts[client] % 3:
                     media.delete_file(site, file.id)
@@ -188,10 +193,12 @@ def uploading_and_deleting(site: Site) -> Iterator[list[int]]:
     assert failures == []
 
 
+# Smaller ones are read by one thread, larger ones by several.
+@pytest.mark.parametrize("file_bytes", [20_000, 60_000])
 def test_every_backup_made_during_uploads_and_deletes_has_exactly_its_files(
-    site: Site, tmp_path: Path
+    site: Site, tmp_path: Path, file_bytes: int
 ) -> None:
-    with uploading_and_deleting(site) as counts:
+    with uploading_and_deleting(site, file_bytes) as counts:
         backups = [service.create_backup(site) for _ in range(5)]
     assert min(counts) > 0
     assert [backup.problems for backup in backups] == [()] * 5

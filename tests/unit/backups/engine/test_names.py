@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastcms.backups.engine import names
 from fastcms.backups.engine.names import collision_key, unsafe_reason
 
 
@@ -52,6 +53,12 @@ def test_an_accepted_name_stays_below_its_folder(name: str) -> None:
     if unsafe_reason(f"files/{name}") is None:
         assert ".." not in name.split("/")
         assert not name.startswith("/")
+
+
+@given(st.from_regex(r"files/[!-~]{1,210}", fullmatch=True))
+def test_the_short_cut_for_ordinary_names_agrees_with_the_list_of_faults(name: str) -> None:
+    if names._ORDINARY.fullmatch(name):
+        assert not any(fault.holds(name) for fault in names._FAULTS)
 
 
 def test_names_that_some_file_system_takes_for_one_collide() -> None:
