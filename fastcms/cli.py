@@ -10,7 +10,14 @@ from uvicorn.importer import import_from_string
 
 import fastcms
 from fastcms.accounts.commands import admin_app, token_app
-from fastcms.backups import job_commands, restore_commands  # noqa: F401 - they add to backup_app
+from fastcms.backups import (  # noqa: F401 - they add to backup_app
+    job_commands,
+    notification_commands,
+    restore_commands,
+    retention_commands,
+    settings_commands,
+    status_commands,
+)
 from fastcms.backups.commands import backup_app
 from fastcms.config import LogLevel, Settings, load_settings
 from fastcms.content.commands import content_app

@@ -4,9 +4,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ByteSize, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fastcms.cron import check_schedule, check_timezone
 from fastcms.errors import ConfigError
 
 
@@ -47,6 +48,47 @@ class Settings(BaseSettings):
     admin_password: SecretStr | None = Field(
         None, description="Password for `fastcms admin create`, instead of asking for it."
     )
+    timezone: Annotated[str, AfterValidator(check_timezone)] = Field(
+        "UTC", description="Time zone of the schedules, and of the days and weeks of which backups are kept."
+    )
+    backup_schedule: Annotated[str, AfterValidator(check_schedule)] = Field(
+        "0 2 * * *", description="When the server makes a backup: a cron expression, or `off`."
+    )
+    backup_verify_schedule: Annotated[str, AfterValidator(check_schedule)] = Field(
+        "0 4 1 * *",
+        description="When the server restores the newest backup into a scratch folder, as a test: a cron "
+        "expression, or `off`.",
+    )
+    backup_keep_last: Annotated[int, Field(ge=0)] = Field(
+        3, description="Keep so many of the newest backups."
+    )
+    backup_keep_daily: Annotated[int, Field(ge=0)] = Field(
+        7, description="Keep the newest backup of each of so many days."
+    )
+    backup_keep_weekly: Annotated[int, Field(ge=0)] = Field(
+        4, description="Keep the newest backup of each of so many weeks."
+    )
+    backup_keep_monthly: Annotated[int, Field(ge=0)] = Field(
+        12, description="Keep the newest backup of each of so many months."
+    )
+    backup_keep_yearly: Annotated[int, Field(ge=0)] = Field(
+        0, description="Keep the newest backup of each of so many years."
+    )
+    backup_max_total_size: Annotated[ByteSize, Field(gt=0)] | None = Field(
+        None, description="Remove the oldest backups beyond this size of all together, such as `50GB`."
+    )
+    notify_urls: SecretStr = Field(
+        SecretStr(""),
+        description="Whom to tell when a backup needs attention: addresses as Apprise knows them, with "
+        "spaces between, such as `mailto://user:password@example.com ntfy://topic`.",
+    )
+    notify_success: bool = Field(False, description="Tell them of every backup that succeeds, too.")
+    heartbeat_url: SecretStr = Field(
+        SecretStr(""),
+        description="Address to call when a scheduled backup starts (`/start` is added), succeeds, or fails "
+        "(`/fail`), as healthchecks.io takes it.",
+    )
+    metrics_public: bool = Field(False, description="Show `/metrics` to everybody, without a token.")
 
     @property
     def database_path(self) -> Path:

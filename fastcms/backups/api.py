@@ -7,7 +7,17 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastcms.accounts.api import client_address
 from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
-from fastcms.backups import job_api, receiving, restoring, service, tasks
+from fastcms.backups import (
+    job_api,
+    notification_api,
+    receiving,
+    restoring,
+    retention_api,
+    service,
+    settings_api,
+    status_api,
+    tasks,
+)
 from fastcms.backups.answers import archive_answer
 from fastcms.backups.folder import explained
 from fastcms.backups.job_api import ACCEPTED, Answering
@@ -33,7 +43,9 @@ from fastcms.uploads import MULTIPART_BODY, receive_upload
 from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/backups", tags=["backups"])
-router.include_router(job_api.router)  # before /{filename}, which would take "jobs" for a name
+# Before /{filename}, which would take "jobs" for a name.
+for part in (job_api, retention_api, settings_api, status_api, notification_api):
+    router.include_router(part.router)
 
 Creator = Annotated[Caller, Depends(require(Scope.BACKUPS_CREATE))]
 Reader = Annotated[Caller, Depends(require(Scope.BACKUPS_READ))]

@@ -45,6 +45,13 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Trigger(StrEnum):
+    """Who wanted it: somebody, or the schedule."""
+
+    MANUAL = "manual"
+    SCHEDULED = "scheduled"
+
+
 class JobError(BaseModel):
     """Why a job failed or was cancelled: what the answer would have said."""
 
@@ -66,6 +73,7 @@ class Job(BaseModel):
     id: str
     kind: JobKind
     state: JobState
+    trigger: Trigger = Trigger.MANUAL
     requested_by: str
     backup_filename: str | None
     process_id: int

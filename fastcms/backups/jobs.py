@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from fastcms import errors
+from fastcms.backups import history
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import explained
 from fastcms.backups.job_files import (
@@ -26,6 +27,7 @@ from fastcms.backups.job_files import (
     JobError,
     JobKind,
     JobState,
+    Trigger,
     forget_job,
     forget_lock,
     forget_old_jobs,
@@ -60,6 +62,7 @@ class Task(Generic[Result]):
     work: Callable[[OnProgress], Result]
     describe: Callable[[Result], BaseModel]
     backup_filename: str | None = None
+    trigger: Trigger = Trigger.MANUAL
 
 
 def ignore_changes(_job: Job) -> None:
@@ -172,6 +175,7 @@ class _Run(Generic[Result]):
             id=job_id_of(self._started),
             kind=self._task.kind,
             state=JobState.RUNNING,
+            trigger=self._task.trigger,
             requested_by=self._task.requested_by,
             backup_filename=self._task.backup_filename,
             process_id=os.getpid(),
@@ -249,6 +253,7 @@ class _Run(Generic[Result]):
             get_logger().warning("How a job ended could not be noted.", job=self.job.id, reason=str(reason))
             with suppress(OSError):  # without a lock it would look as if it had failed
                 forget_job(self._folder, self.job.id)
+        history.add_run(self._site, history.run_of(self.job))
         self._held.close()
         with suppress(OSError):
             forget_lock(self._folder, self.job.id)

@@ -12,13 +12,15 @@ from typing_extensions import TypedDict
 from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.pending import Kind, PendingRestore, RestoreReceipt
 from fastcms.backups.engine.undo import SafetyCopy
+from fastcms.backups.history import Notes
 from fastcms.backups.origin import Origin
 
 
 class BackupKind(StrEnum):
-    """manual: made on this site. uploaded: brought from another machine, see `origin`."""
+    """Made by somebody, made by the schedule, or brought from another machine (see `origin`)."""
 
     MANUAL = "manual"
+    SCHEDULED = "scheduled"
     UPLOADED = "uploaded"
 
 
@@ -31,6 +33,7 @@ class Backup(NamedTuple):
     path: str
     kind: BackupKind = BackupKind.MANUAL
     problems: tuple[str, ...] = ()
+    notes: Notes = Notes("")
 
     @property
     def name(self) -> str:
@@ -58,6 +61,11 @@ class ListedBackup(TypedDict):  # checking a list of models takes four times as 
     size_bytes: int
     created: str
     kind: BackupKind
+    seconds: float | None
+    app_version: str | None
+    pinned: bool
+    verification: str | None
+    verified: str | None
 
 
 class BackupDetails(BaseModel):
@@ -215,6 +223,11 @@ def describe_list(backups: Sequence[Backup]) -> BackupList:
             "size_bytes": backup.size_bytes,
             "created": format_created(backup.created),
             "kind": backup.kind,
+            "seconds": backup.notes.seconds,
+            "app_version": backup.notes.app_version,
+            "pinned": backup.notes.pinned is not None,
+            "verification": backup.notes.verified_outcome,
+            "verified": backup.notes.verified,
         }
         for backup in backups
     ]

@@ -4,27 +4,38 @@ import os
 import re
 import stat
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from fastcms.backups import history
 from fastcms.backups.creation import write_backup
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.paths import DataPaths, beside
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.folder import alone, data_paths, explained
+from fastcms.backups.history import Notes
+from fastcms.backups.job_files import Trigger
 from fastcms.backups.origin import hold_records, read_origin, record_name, record_path
 from fastcms.backups.schemas import Backup, BackupDetails, BackupKind, describe_details
 from fastcms.database import utc_now
 from fastcms.durability import fsync_folder, partial_path_of, remove
-from fastcms.errors import BackupBusyError, BackupNotFoundError, ConfigError, InvalidInputError
+from fastcms.errors import (
+    BackupBusyError,
+    BackupError,
+    BackupNotFoundError,
+    ConfigError,
+    InvalidInputError,
+)
 from fastcms.locks import FileLock
+from fastcms.logs import get_logger
 from fastcms.media.service import TRASH_LOCK_NAME, empty_trash
 from fastcms.site import Site
 
 _FILENAME = re.compile(r"backup_(\d{8}_\d{6})\.zip", re.ASCII)
 _FILENAME_TIME = "%Y%m%d_%H%M%S"
+_NOTHING_NOTED = Notes("")
 
 
 def create_backup(site: Site, on_progress: OnProgress = ignore_progress) -> Backup:
@@ -83,9 +94,10 @@ def list_backups(site: Site) -> list[Backup]:
     folder = data_paths(site).backups_dir
     if not folder.exists():
         return []
+    notes = _read_notes(site)
     with explained("Listing the backups"), _opened(folder) as descriptor, os.scandir(descriptor) as entries:
         names = {entry.name for entry in entries}
-        found = [_describe(folder, name, names, descriptor) for name in sorted(names, reverse=True)]
+        found = [_describe(folder, name, names, notes, descriptor) for name in sorted(names, reverse=True)]
     return [backup for backup in found if backup is not None]
 
 
@@ -107,7 +119,7 @@ def find_backup(site: Site, filename: str) -> Backup:
         )
     folder = data_paths(site).backups_dir
     is_uploaded = record_path(folder / filename).exists()
-    backup = _describe(folder, filename, {record_name(filename)} if is_uploaded else ())
+    backup = _describe(folder, filename, {record_name(filename)} if is_uploaded else (), _read_notes(site))
     if backup is None:
         raise BackupNotFoundError(
             f"There is no backup {filename}.", hint="List the backups to see their names."
@@ -183,8 +195,21 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _read_notes(site: Site) -> dict[str, Notes]:
+    """What is noted of the backups; to see and restore them, it is not needed."""
+    try:
+        return history.read_notes(site)
+    except BackupError as error:
+        get_logger().warning(error.message)
+        return {}
+
+
 def _describe(
-    folder: Path, filename: str, names_beside: Collection[str], descriptor: int | None = None
+    folder: Path,
+    filename: str,
+    names_beside: Collection[str],
+    notes: Mapping[str, Notes],
+    descriptor: int | None = None,
 ) -> Backup | None:
     """What a name and one look at the file tell, quickly enough for 10,000: no pathlib.
 
@@ -200,10 +225,17 @@ def _describe(
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
+    noted = notes.get(filename, _NOTHING_NOTED)
+    kind = BackupKind.MANUAL
+    if record_name(filename) in names_beside:
+        kind = BackupKind.UPLOADED
+    elif noted.trigger == Trigger.SCHEDULED:
+        kind = BackupKind.SCHEDULED
     return Backup(
         filename=filename,
         size_bytes=status.st_size,
         created=created,
         path=path,
-        kind=BackupKind.UPLOADED if record_name(filename) in names_beside else BackupKind.MANUAL,
+        kind=kind,
+        notes=noted,
     )

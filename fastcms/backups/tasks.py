@@ -1,13 +1,15 @@
 """What can be done as a job, the same from the API, the dashboard and the command line."""
 
+import time
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from fastcms.backups import receiving, restoring, service, verification
+import fastcms
+from fastcms.backups import history, receiving, restoring, service, verification
 from fastcms.backups.engine.pending import PendingRestore
 from fastcms.backups.engine.progress import OnProgress
-from fastcms.backups.job_files import JobKind
+from fastcms.backups.job_files import JobKind, Trigger
 from fastcms.backups.jobs import Task
 from fastcms.backups.origin import Origin
 from fastcms.backups.schemas import (
@@ -22,15 +24,18 @@ from fastcms.logs import get_logger
 from fastcms.site import Site
 
 
-def creation(site: Site, requested_by: str) -> Task[Backup]:
+def creation(site: Site, requested_by: str, trigger: Trigger = Trigger.MANUAL) -> Task[Backup]:
     def work(on_progress: OnProgress) -> Backup:
+        started = time.monotonic()
         backup = service.create_backup(site, on_progress)
+        seconds = round(time.monotonic() - started, 3)
+        history.note(site, backup.filename, trigger=trigger, seconds=seconds, app_version=fastcms.__version__)
         get_logger().info(
             "backup created", backup=backup.filename, by=requested_by, problems=list(backup.problems)
         )
         return backup
 
-    return Task(JobKind.CREATE, requested_by, work, describe_created)
+    return Task(JobKind.CREATE, requested_by, work, describe_created, trigger=trigger)
 
 
 def staging(site: Site, filename: str, requested_by: str, *, approved: Origin | None) -> Task[PendingRestore]:

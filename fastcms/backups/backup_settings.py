@@ -1,0 +1,186 @@
+"""How backups are made by themselves: the environment's settings, and what was changed while the site runs.
+
+Changes are kept in data/backups/settings.json, which no restore touches. It may hold passwords of mail
+servers: its mode is 0600, and nothing shows them again.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from fastcms.backups.folder import data_paths, explained
+from fastcms.config import Settings
+from fastcms.cron import check_schedule, check_timezone
+from fastcms.durability import write_durably
+from fastcms.errors import ConfigError, InvalidInputError
+from fastcms.locks import FileLock
+from fastcms.logs import get_logger
+from fastcms.site import Site, make_folders
+
+Count = Annotated[int, Field(ge=0, le=100_000)]
+
+
+class BackupSettings(BaseModel):
+    """What is in force. Schedules are cron expressions or `off`.
+
+    Addresses are only checked when they are changed: one that the environment has wrong stops nothing else.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    schedule: Annotated[str, AfterValidator(check_schedule)]
+    verify_schedule: Annotated[str, AfterValidator(check_schedule)]
+    timezone: Annotated[str, AfterValidator(check_timezone)]
+    keep_last: Count
+    keep_daily: Count
+    keep_weekly: Count
+    keep_monthly: Count
+    keep_yearly: Count
+    max_total_size: Annotated[ByteSize, Field(gt=0)] | None
+    notify_urls: tuple[str, ...]
+    notify_success: bool
+    heartbeat_url: str
+
+
+class _ChangedSettings(BackupSettings):
+    @field_validator("notify_urls")
+    @classmethod
+    def _check_notify_urls(cls, urls: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        from apprise import Apprise  # noqa: PLC0415 - takes longer to import than most commands to work
+
+        for number, url in enumerate(urls if "notify_urls" in (info.context or {}) else (), 1):
+            # Not quoted: it holds a password.
+            if Apprise.instantiate(url) is None:
+                raise ValueError(f"number {number} is no address that Apprise knows: mailto://, ntfy://")
+        return urls
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _check_heartbeat_url(cls, url: str, info: ValidationInfo) -> str:
+        is_changed = "heartbeat_url" in (info.context or {})
+        if is_changed and url and not url.startswith(("http://", "https://")):
+            raise ValueError("a heartbeat's address begins with https:// or http://")
+        return url
+
+
+def read_settings(site: Site) -> BackupSettings:
+    """What is in force now. Changes that cannot be read are left out: see `settings_problem`."""
+    given = _given(site.settings)
+    try:
+        return BackupSettings.model_validate(given | _read_changes(site))
+    except ConfigError as error:
+        get_logger().error(error.message, hint=error.hint)
+    except ValidationError as error:
+        get_logger().error("Changed settings of backups do not fit.", problems=_describe(error))
+    return BackupSettings.model_validate(given)
+
+
+def settings_problem(site: Site) -> str | None:
+    """Why the changes that were made while the site ran are not in force; None when they are."""
+    try:
+        BackupSettings.model_validate(_given(site.settings) | _read_changes(site))
+    except ConfigError as error:
+        return error.message
+    except ValidationError as error:
+        return f"{_path(site)} holds settings that do not fit: {_describe(error)}."
+    return None
+
+
+def changed_settings(site: Site) -> frozenset[str]:
+    """The names of the settings that differ from the environment's because somebody has changed them."""
+    try:
+        return frozenset(_read_changes(site))
+    except ConfigError:
+        return frozenset()
+
+
+def change_settings(site: Site, changes: Mapping[str, Any]) -> BackupSettings:
+    """Change settings by name, for this and every later start; None goes back to the environment's value.
+
+    Raises: InvalidInputError, naming each setting that does not fit; then nothing is changed. BackupError.
+    """
+    folder = data_paths(site).backups_dir
+    make_folders(folder)
+    with (
+        explained("Changing the settings of backups"),
+        FileLock(folder / ".settings_lock").hold(purpose="changing the settings of backups"),
+    ):
+        try:
+            kept = _read_changes(site)
+        except ConfigError as error:  # it is replaced
+            get_logger().warning(error.message)
+            kept = {}
+        kept |= changes
+        kept = {name: value for name, value in kept.items() if value is not None}
+        try:
+            settings = _ChangedSettings.model_validate(_given(site.settings) | kept, context=changes)
+        except ValidationError as error:
+            raise InvalidInputError(
+                f"The settings were not changed: {_describe(error)}.",
+                code="settings_invalid",
+                errors=[
+                    {"field": str(problem["loc"][0]), "message": problem["msg"]} for problem in error.errors()
+                ],
+            ) from error
+        # As they were understood: "10GB" as a number of bytes.
+        understood = settings.model_dump(mode="json", include=set(kept))
+        write_durably(_path(site), json.dumps(understood, indent=2).encode())
+    return settings
+
+
+def _path(site: Site) -> Path:
+    return data_paths(site).backups_dir / "settings.json"
+
+
+def _given(settings: Settings) -> dict[str, Any]:
+    return {
+        "schedule": settings.backup_schedule,
+        "verify_schedule": settings.backup_verify_schedule,
+        "timezone": settings.timezone,
+        "keep_last": settings.backup_keep_last,
+        "keep_daily": settings.backup_keep_daily,
+        "keep_weekly": settings.backup_keep_weekly,
+        "keep_monthly": settings.backup_keep_monthly,
+        "keep_yearly": settings.backup_keep_yearly,
+        "max_total_size": settings.backup_max_total_size,
+        "notify_urls": settings.notify_urls.get_secret_value().split(),
+        "notify_success": settings.notify_success,
+        "heartbeat_url": settings.heartbeat_url.get_secret_value(),
+    }
+
+
+def _read_changes(site: Site) -> dict[str, Any]:
+    path = _path(site)
+    try:
+        changes = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error}. The environment's settings of backups are in force.",
+            hint="Change a setting of backups, or delete the file: both begin it anew.",
+            code="backup_settings_unreadable",
+        ) from error
+    if not isinstance(changes, dict):
+        raise ConfigError(
+            f"{path} holds no settings. The environment's settings of backups are in force.",
+            hint="Change a setting of backups, or delete the file: both begin it anew.",
+            code="backup_settings_unreadable",
+        )
+    return changes
+
+
+def _describe(error: ValidationError) -> str:
+    return "; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())

@@ -1,0 +1,5 @@
+"""Routes of notification."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

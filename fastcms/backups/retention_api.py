@@ -1,0 +1,5 @@
+"""Routes of retention."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

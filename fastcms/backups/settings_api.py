@@ -1,0 +1,5 @@
+"""Routes of settings."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Routes of status."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
