@@ -1,0 +1,116 @@
+"""The history of backups: it survives what it has to, and never stops anybody."""
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fastcms.backups import history, jobs, service, tasks
+from fastcms.backups.history import Run, RunKind
+from fastcms.backups.job_files import JobState, Trigger
+from fastcms.durability import remove
+from fastcms.errors import BackupError
+from fastcms.site import Site
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def run(number: int, **changed: object) -> Run:
+    started = NOON + timedelta(minutes=number)
+    values: dict[str, object] = {
+        "id": f"{started:%Y%m%d_%H%M%S_%f}",
+        "kind": RunKind.PRUNE,
+        "trigger": Trigger.SCHEDULED,
+        "state": JobState.SUCCEEDED,
+        "requested_by": "schedule",
+        "started": started,
+        "finished": started,
+    }
+    return Run.model_validate(values | changed)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_every_job_that_ends_is_kept(site: Site) -> None:
+    backup = jobs.run(site, tasks.creation(site, "me"))
+    (succeeded,) = history.list_runs(site)
+    assert (succeeded.kind, succeeded.state, succeeded.trigger) == ("create", "succeeded", "manual")
+    assert (succeeded.backup_filename, succeeded.size_bytes) == (backup.filename, backup.size_bytes)
+
+
+def test_runs_are_listed_newest_first_by_kind_state_and_time(site: Site) -> None:
+    for number in range(5):
+        history.add_run(site, run(number, state=JobState.FAILED if number % 2 else JobState.SUCCEEDED))
+    history.add_run(site, run(9, kind=RunKind.DELETE, details={"why": "by hand"}))
+    assert [found.started.minute for found in history.list_runs(site)] == [9, 4, 3, 2, 1, 0]
+    assert [
+        found.started.minute for found in history.list_runs(site, kind=RunKind.PRUNE, offset=1, limit=2)
+    ] == [3, 2]
+    assert history.count_runs(site, state=JobState.FAILED) == 2
+    assert history.count_runs(site, since=NOON + timedelta(minutes=4)) == 2
+    latest = history.latest_run(site, RunKind.DELETE)
+    assert latest is not None
+    assert latest == run(9, kind=RunKind.DELETE, details={"why": "by hand"})
+    assert history.latest_run(site, RunKind.VERIFY) is None
+
+
+def test_a_run_is_kept_once(site: Site) -> None:
+    history.add_run(site, run(1))
+    history.add_run(site, run(1, state=JobState.FAILED))
+    assert [found.state for found in history.list_runs(site)] == ["succeeded"]
+
+
+def test_notes_and_marks_keep_the_latest(site: Site) -> None:
+    history.note(site, "a.zip", trigger=Trigger.SCHEDULED, seconds=1.5)
+    history.note(site, "a.zip", pinned="2026-11-23", pinned_by="me")
+    assert history.read_notes(site)["a.zip"] == history.Notes(
+        "a.zip", trigger="scheduled", seconds=1.5, pinned="2026-11-23", pinned_by="me"
+    )
+    history.forget_notes(site, "a.zip")
+    assert history.read_notes(site) == {}
+    assert history.read_mark(site, "x") is None
+    history.write_mark(site, "x", {"since": 1})
+    history.write_mark(site, "x", {"since": 2})
+    assert history.read_mark(site, "x") == {"since": 2}
+
+
+def test_a_backup_is_made_and_listed_without_a_history(site: Site) -> None:
+    path = history.history_path(site)
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    backup = jobs.run(site, tasks.creation(site, "me"))
+    assert [found.filename for found in service.list_backups(site)] == [backup.filename]
+    with pytest.raises(BackupError, match=r"history\.db|history of backups"):
+        history.list_runs(site)
+
+
+def test_a_damaged_history_is_set_aside_and_begun_anew(site: Site) -> None:
+    history.add_run(site, run(1))
+    path = history.history_path(site)
+    path.write_bytes(b"not a database at all" * 1000)
+    assert history.list_runs(site) == []
+    history.add_run(site, run(2))
+    assert len(history.list_runs(site)) == 1
+    (kept,) = path.parent.glob("history.db.damaged-*")
+    assert kept.read_bytes().startswith(b"not a database")
+
+
+def test_only_its_owner_may_read_it(site: Site) -> None:
+    history.add_run(site, run(1))
+    for path in history.history_path(site).parent.glob("history.db*"):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_full_disk_has_made_fail_can_still_be_noted(site: Site, small_disk: Path) -> None:
+    remove(site.settings.backups_dir)
+    site.settings.backups_dir.symlink_to(small_disk)
+    history.add_run(site, run(0))
+    fill(small_disk / "filler")
+    for number in range(1, 20):
+        history.add_run(site, run(number, state=JobState.FAILED))
+    assert history.count_runs(site) == 20
