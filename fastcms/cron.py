@@ -6,7 +6,7 @@ autumn is due once. Source: https://github.com/cuu508/cronsim
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,7 @@ from cronsim import CronSim, CronSimError
 
 OFF = "off"
 _FIELDS = 5
+_REPEATED_AT_MOST = timedelta(hours=3)
 
 
 def check_schedule(text: str) -> str:
@@ -55,5 +56,9 @@ def latest_time(schedule: str, timezone: str, before: datetime) -> datetime | No
 def _times(schedule: str, timezone: str, start: datetime, *, is_reversed: bool) -> Iterator[datetime]:
     if schedule == OFF:
         return
-    for time in CronSim(schedule, start.astimezone(ZoneInfo(timezone)), reverse=is_reversed):
-        yield time.astimezone(UTC)
+    # Of an hour that comes twice, cronsim takes both for the first one.
+    begin = start + _REPEATED_AT_MOST if is_reversed else start
+    for local in CronSim(schedule, begin.astimezone(ZoneInfo(timezone)), reverse=is_reversed):
+        time = local.astimezone(UTC)
+        if time < start if is_reversed else time > start:
+            yield time

@@ -140,7 +140,7 @@ class _Run(Generic[Result]):
             result = self._task.work(self._on_progress)
         except BaseException as error:
             self._refusal = error
-            self._end(_state_after(error), error=_describe_error(error))
+            self._end(_state_after(error), error=describe_error(error))
             raise
         self.begin()  # if it has told of nothing
         self._end(JobState.SUCCEEDED, result=self._task.describe(result).model_dump(mode="json"))
@@ -265,7 +265,8 @@ def _state_after(error: BaseException) -> JobState:
     return JobState.CANCELLED if is_cancelled else JobState.FAILED
 
 
-def _describe_error(error: BaseException) -> JobError:
+def describe_error(error: BaseException) -> JobError:
+    """What the answer would have said."""
     if isinstance(error, FastCMSError):
         return JobError(status=errors.status_of(error)[0], **errors.describe(error))
     if isinstance(error, Exception):
@@ -275,7 +276,7 @@ def _describe_error(error: BaseException) -> JobError:
             code="unexpected_error",
             hint="The server's log has the reason.",
         )
-    return _describe_error(JobCancelledError("It was stopped at the terminal where it ran."))
+    return describe_error(JobCancelledError("It was stopped at the terminal where it ran."))
 
 
 def _log_error(error: Exception) -> None:
