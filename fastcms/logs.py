@@ -56,12 +56,26 @@ def configure_logs(settings: Settings) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # Its warnings quote whole URLs, and say no more than that somebody is not logged in.
     logging.getLogger("starlette_admin").setLevel(logging.ERROR)
+    _keep_addresses_out()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _keep_addresses_out() -> None:
+    """Let nothing that sends notifications log: it quotes addresses, with passwords and tokens in them.
+
+    `backups/delivery.py` looks at Apprise's records itself, and tells what they mean.
+    """
+    apprise = logging.getLogger("apprise")
+    apprise.propagate = False
+    apprise.setLevel(logging.DEBUG)
+    apprise.handlers = [logging.NullHandler()]  # without one, Python prints warnings by itself
+    for name in ("urllib3", "requests_oauthlib", "oauthlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
