@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # What the end-to-end tests type or drive, and the Debian packages that bring it.
-TEST_PROGRAMS := chromium curl zip unzip sqlite3 7z bsdtar
-TEST_PACKAGES := chromium curl zip unzip sqlite3 p7zip-full libarchive-tools
+TEST_PROGRAMS := chromium curl zip unzip sqlite3 7z bsdtar systemd-analyze
+TEST_PACKAGES := chromium curl zip unzip sqlite3 p7zip-full libarchive-tools systemd
 # What the benchmarks measure beside FastCMS; in Debian the packages have the same names.
 BENCH_PROGRAMS := zip unzip restic
 
@@ -43,11 +43,21 @@ check: $(VENV)/test.stamp ## Lint, types and layers, without the tests
 	@$(BIN)/lint-imports
 
 .PHONY: programs
-programs:
+programs: $(BIN)/promtool
 	@for program in $(TEST_PROGRAMS); do command -v $$program >/dev/null || missing=1; done; \
 	if [ -n "$$missing" ]; then \
 	  echo "Installing the programs that the tests drive: $(TEST_PACKAGES)"; \
 	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $(TEST_PACKAGES) >/dev/null; \
+	fi
+
+# Only this program of Debian's package: installing that would start a Prometheus.
+$(BIN)/promtool: | $(VENV)/test.stamp
+	@if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $@; else \
+	  echo "Fetching promtool, which checks metrics and alerts"; cd $(VENV) && \
+	  { apt-get download -qq prometheus 2>/dev/null \
+	    || { $(SUDO) apt-get update -qq && apt-get download -qq prometheus; }; } && \
+	  dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool && \
+	  install -m 755 promtool bin/ && rm promtool prometheus_*.deb; \
 	fi
 
 .PHONY: demo

@@ -4,7 +4,7 @@ Start-up order, in `startup.serve_site`: lock the data folder, finish a pending 
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import APIRouter, FastAPI, Request
@@ -17,13 +17,16 @@ import fastcms
 from fastcms.accounts.api import router as accounts_router
 from fastcms.admin.frame import mount_admin
 from fastcms.backups.api import router as backups_router
+from fastcms.backups.upkeep import keeping_up
 from fastcms.config import Settings, load_settings
 from fastcms.content.api import router as content_router
 from fastcms.logs import configure_logs
 from fastcms.media.api import router as files_router
 from fastcms.media.api import serving_router
+from fastcms.metrics import router as metrics_router
+from fastcms.request_metrics import RequestCounts
 from fastcms.site import new_site
-from fastcms.startup import serve_site
+from fastcms.startup import serve_site, server_id
 from fastcms.stopping import noticing_stop
 from fastcms.web import (
     PROBLEM_RESPONSES,
@@ -41,14 +44,20 @@ class Health(BaseModel):
     database: str
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application. No file is touched before the server starts it."""
+def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> FastAPI:
+    """Build the application. No file is touched before the server starts it.
+
+    keeps_up: whether it does by itself what is due, such as backups.
+    """
     site = new_site(settings or load_settings())
+    requests = RequestCounts()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_logs(site.settings)
-        with serve_site(site), noticing_stop(site.stopping.set):
+        shared = requests.shared(site.settings.data_dir / ".metrics", server_id())
+        upkeep = keeping_up(site) if keeps_up else nullcontext()
+        with serve_site(site), upkeep, shared, noticing_stop(site.stopping.set):
             yield
 
     app = FastAPIOffline(
@@ -57,8 +66,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary=fastcms.__doc__,
         lifespan=lifespan,
         responses=PROBLEM_RESPONSES,
+        telemetry=requests.telemetry,
     )
     app.state.site = site
+    app.state.requests = requests
     install_error_handlers(app)
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(EveryAnswerMiddleware)
@@ -69,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         api.include_router(router)
     app.include_router(api)
     app.include_router(serving_router)
+    app.include_router(metrics_router)
     app.add_api_route("/health", health, tags=["health"])
     app.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     app.add_api_route("/", show_dashboard, methods=["GET", "HEAD"], include_in_schema=False)

@@ -111,7 +111,7 @@ def _data_folder(site: Site, lock_name: str, purpose: str, open_up: Callable[[Si
     with ExitStack() as held:
         with explained(site.settings), _wait_for(_lock(site, STARTING), "starting"):
             open_up(site)
-            group = _server_id() if lock_name == SERVING else ""
+            group = server_id() if lock_name == SERVING else ""
             held.enter_context(_lock(site, lock_name).hold(is_shared=True, purpose=purpose, group=group))
             held.callback(site.database.close)
         yield
@@ -199,7 +199,7 @@ def _recover(site: Site, *, applies_staged: bool) -> None:
 def _refuse_other_server(site: Site) -> None:
     """Let in only workers of the server that holds the folder: whoever has signed belongs to it."""
     lock = _lock(site, SERVING)
-    if any(holder.group == _server_id() for holder in lock.signatures()):
+    if any(holder.group == server_id() for holder in lock.signatures()):
         return
     raise DataFolderInUseError(
         f"Another server already uses the data folder {site.settings.data_dir.absolute()}: "
@@ -209,7 +209,7 @@ def _refuse_other_server(site: Site) -> None:
     )
 
 
-def _server_id() -> str:
+def server_id() -> str:
     """What all workers of a server share and no other process has.
 
     uvicorn starts its workers (--workers, --reload) through multiprocessing, which hands each the random key

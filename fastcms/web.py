@@ -39,7 +39,7 @@ _MAX_BODY_BYTES = 32 * 1024**2
 _UPLOAD_ROUTES = {("POST", "/api/v1/files"), ("POST", "/api/v1/backups/upload")}
 _DRAIN_SECONDS = 10
 _DOCS_PATHS = ("/docs", "/redoc")
-_QUIET_PATHS = ("/admin/static/", "/health", "/static-offline-docs/")
+_QUIET_PATHS = ("/admin/static/", "/health", "/metrics", "/static-offline-docs/")
 
 
 class Problem(BaseModel):

@@ -16,6 +16,7 @@ from fastcms.pages import Page, errors_as_messages, form_text, in_read, in_words
 SCOPE_MEANINGS = {
     Scope.BACKUPS_CREATE: "Create backups",
     Scope.BACKUPS_READ: "List backups",
+    Scope.METRICS_READ: "Read metrics",
     Scope.CONTENT_READ: "Read collections, records and files",
     Scope.CONTENT_WRITE: "Read and change records and files",
     Scope.ADMIN: "Everything",

@@ -21,6 +21,7 @@ class Scope(StrEnum):
     CONTENT_WRITE = "content:write"
     BACKUPS_READ = "backups:read"
     BACKUPS_CREATE = "backups:create"
+    METRICS_READ = "metrics:read"
 
 
 ROLE_SCOPES = {
