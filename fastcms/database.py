@@ -135,6 +135,13 @@ class Database:
                 )
             upgrade_schema(connection, "head")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has the file open."""
+        pool = self._engine.pool
+        assert isinstance(pool, sa.QueuePool)  # noqa: S101 - see above
+        return pool.checkedin() + pool.checkedout() > 0
+
     def close(self) -> None:
         """Close every connection; SQLite then checkpoints and removes the WAL."""
         self._engine.dispose()

@@ -1,5 +1,46 @@
-"""Routes of status."""
+"""Routes of status: whether the site is safe, the space, and what was done."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
-router = APIRouter()
+from fastapi import APIRouter, Depends, Query
+
+from fastcms.accounts.dependencies import require
+from fastcms.accounts.schemas import Scope
+from fastcms.backups import history
+from fastcms.backups.history import RunKind
+from fastcms.backups.job_files import JobState
+from fastcms.backups.schemas import RunPage
+from fastcms.backups.status import Status, describe_status
+from fastcms.backups.storage import Storage, measure_storage
+from fastcms.web import CurrentSite
+
+router = APIRouter(dependencies=[Depends(require(Scope.BACKUPS_READ))])
+
+
+@router.get("/status")
+def show_status(site: CurrentSite) -> Status:
+    """Say whether the site is safe, and why."""
+    return describe_status(site)
+
+
+@router.get("/storage")
+def show_storage(site: CurrentSite) -> Storage:
+    """Say how much space there is, what takes it, and until when it will do."""
+    return measure_storage(site)
+
+
+@router.get("/history")
+def list_history(
+    site: CurrentSite,
+    page: Annotated[int, Query(ge=1, le=10**9)] = 1,
+    per_page: Annotated[int, Query(ge=1, le=500)] = 30,
+    kind: RunKind | None = None,
+    state: JobState | None = None,
+) -> RunPage:
+    """List what was done, and what has failed, newest first. No restore takes anything away from it."""
+    return RunPage(
+        items=history.list_runs(site, kind=kind, state=state, offset=(page - 1) * per_page, limit=per_page),
+        total=history.count_runs(site, kind=kind, state=state),
+        page=page,
+        per_page=per_page,
+    )

@@ -1,8 +1,7 @@
 """The backups: that there are some, that the newest is new, and that it can be read."""
 
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import timedelta
+from contextlib import closing, suppress
 from pathlib import Path
 
 from humanize import naturaldelta, naturalsize
@@ -12,8 +11,11 @@ from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.extraction import extract_archive
 from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.progress import ignore_progress
+from fastcms.backups.history import history_path
+from fastcms.backups.reasons import ReasonLevel
 from fastcms.backups.schemas import Backup, BackupKind
-from fastcms.backups.service import list_backups
+from fastcms.backups.service import find_newest, list_backups
+from fastcms.backups.status import describe_status
 from fastcms.doctor.database import open_unchanged
 from fastcms.doctor.files import find_unknown
 from fastcms.doctor.findings import Finding, Subject, name_some, ok, problem, warning
@@ -21,32 +23,57 @@ from fastcms.errors import ArchiveError
 from fastcms.site import new_site
 from fastcms.sqlite import sqlite3
 
-# A weekly backup may be late by a day.
-_OLD = timedelta(days=8)
+# What other checks say, having looked at more.
+_SAID_ELSEWHERE = {
+    "newest_backup_damaged",
+    "newest_backup_incomplete",
+    "newest_backup_refused",
+    "backup_from_the_future",
+    "restore_failed_lately",
+    "space_critical",
+    "space_low",
+}
 
 
-def check_age(subject: Subject) -> Iterator[Finding]:
-    # What was uploaded is a backup of another machine's site, or of this one's past.
-    found = list_backups(new_site(subject.settings))
-    backups = [backup for backup in found if backup.kind is BackupKind.MANUAL]
-    if not backups:
-        if subject.paths.database.exists():
-            yield warning(
-                "backup_none",
-                "There is no backup of this site.",
-                "Make one with `fastcms backup create`, and let cron make one daily: docs/backup-restore.md.",
-            )
-        return
-    newest = backups[0]
-    age = subject.now - newest.created
-    if age > _OLD:
+def check_status(subject: Subject) -> Iterator[Finding]:
+    """Repeat what `fastcms backup status` says."""
+    site = new_site(subject.settings)
+    status = describe_status(site, subject.now)
+    newest = status.last_success
+    if find_newest(list_backups(site)) is None and subject.paths.database.exists():
         yield warning(
-            "backup_old",
-            f"The newest backup, {newest.filename}, is {naturaldelta(age)} old.",
-            "Make one with `fastcms backup create`, and find out why no newer one was made.",
+            "backup_none",
+            "There is no backup of this site.",
+            "Make one with `fastcms backup create`. While the server runs, it makes one every night.",
         )
-    else:
-        yield ok("backups", f"The newest backup, {newest.filename}, is {naturaldelta(age)} old")
+    for reason in status.reasons:
+        if reason.code in _SAID_ELSEWHERE:
+            continue
+        if reason.level is ReasonLevel.ATTENTION:
+            yield problem("backup_attention", reason.message, reason.hint)
+        else:
+            yield warning("backup_warning", reason.message, reason.hint)
+    if newest is not None and status.is_safe:
+        age = naturaldelta(subject.now - newest.created)
+        yield ok("backups", f"{status.sentence}: the newest backup, {newest.filename}, is {age} old")
+
+
+def check_history(subject: Subject) -> Iterator[Finding]:
+    path = history_path(new_site(subject.settings))
+    if not path.exists():
+        return
+    hint = (
+        "Move it aside: it is begun anew. Backups are not concerned, but what was noted of them (which are "
+        "pinned, which are verified) is gone."
+    )
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)) as history:
+            (verdict,) = history.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        yield warning("history_damaged", f"The history of backups, {path}, cannot be read: {error}.", hint)
+        return
+    if verdict != "ok":
+        yield warning("history_damaged", f"The history of backups, {path}, is damaged: {verdict}.", hint)
 
 
 def check_lost_database(subject: Subject) -> Iterator[Finding]:
@@ -139,7 +166,7 @@ def _count_accounts(subject: Subject) -> int | None:
 
 def _find_newest_with_accounts(subject: Subject) -> Backup | None:
     for backup in list_backups(new_site(subject.settings)):
-        manifest = _read_manifest(backup) if backup.kind is BackupKind.MANUAL else None
+        manifest = _read_manifest(backup) if backup.kind is not BackupKind.UPLOADED else None
         if manifest and manifest.counts.get("accounts", 0) > 0:
             return backup
     return None

@@ -27,7 +27,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
         restores.check_left_overs,
         restores.check_safety_copy,
     ),
-    "Backups": (backups.check_age, backups.check_archives),
+    "Backups": (backups.check_status, backups.check_archives, backups.check_history),
 }
 
 WITHOUT_DATA_FOLDER: Mapping[str, Sequence[Check]] = {

@@ -11,6 +11,7 @@ from humanize import naturalsize
 import fastcms
 from fastcms.backups.engine.paths import is_one_mount
 from fastcms.backups.service import list_backups
+from fastcms.backups.storage import StorageLevel, measure_storage
 from fastcms.doctor.findings import Finding, Subject, note, ok, problem, warning
 from fastcms.durability import SPARE_BYTES, SPARE_FILES
 from fastcms.media.storage import list_files_on_disk
@@ -39,6 +40,7 @@ def check_space(subject: Subject) -> Iterator[Finding]:
     paths = subject.paths
     database_bytes = sum(_size(path) for path in (paths.live.database, paths.live.wal))
     sizes = [_size(paths.files_dir / path) for path in _list_files(paths.files_dir)]
+    storage = measure_storage(new_site(subject.settings), subject.now)
     needed_bytes = 2 * database_bytes + sum(sizes) + SPARE_BYTES
     for folder in _one_of_each_disk(subject):
         disk = os.statvfs(folder)
@@ -58,8 +60,6 @@ def check_space(subject: Subject) -> Iterator[Finding]:
             )
         elif free_bytes < SPARE_BYTES:
             yield problem("disk_full", f"{little}: the site can hardly save anything.", hint)
-        elif is_for_backups and free_bytes < needed_bytes:
-            yield warning("space_low", f"{little}; a backup may need {naturalsize(needed_bytes)}.", hint)
         elif disk.f_files and disk.f_favail < len(sizes) + SPARE_FILES:
             yield warning(
                 "inodes_low",
@@ -67,6 +67,13 @@ def check_space(subject: Subject) -> Iterator[Finding]:
                 f"a restore needs {len(sizes) + SPARE_FILES:,}.",
                 "Delete many small files on this disk.",
             )
+        elif is_for_backups and free_bytes < needed_bytes:
+            needed = naturalsize(needed_bytes)
+            yield problem("space_critical", f"{little}; the next backup may need {needed}.", hint)
+        elif is_for_backups and storage.level is StorageLevel.CRITICAL:
+            yield problem("space_critical", str(storage.reason), hint)
+        elif is_for_backups and storage.level is StorageLevel.WARNING:
+            yield warning("space_low", str(storage.reason), hint)
         else:
             yield ok("space", f"{free[0].upper()}{free[1:]}")
 

@@ -6,15 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fastcms.backups import service
+from fastcms.backups import history, service
+from fastcms.backups.backup_settings import change_settings
 from fastcms.site import Site
 from fastcms.startup import use_site
 from tests.integration.doctor.conftest import (
     add_private_file,
     backup_path,
     change_database,
+    data,
     found,
     message_of,
+    overwrite,
     upload_path,
 )
 
@@ -25,13 +28,24 @@ def make_old(site: Site, age: timedelta) -> None:
     path.rename(path.with_name(f"backup_{made:%Y%m%d_%H%M%S}.zip"))
 
 
+def damage_history(site: Site) -> None:
+    history.write_mark(site, "anything", "so that there is one")
+    overwrite(history.history_path(site), 4096, b"?" * 100)
+
+
 BACKUPS: dict[str, tuple[Callable[[Site], object], set[str]]] = {
     "none": (lambda site: backup_path(site).unlink(), {"backup_none"}),
-    "old": (lambda site: make_old(site, timedelta(days=9)), {"backup_old"}),
+    "old": (lambda site: make_old(site, timedelta(days=9)), {"backup_attention"}),
     "in time": (lambda site: make_old(site, timedelta(days=7)), set()),
     "of the future": (lambda site: make_old(site, -timedelta(days=2)), {"clock_wrong"}),
     "cut off": (lambda site: os.truncate(backup_path(site), 1000), {"backup_damaged"}),
     "empty": (lambda site: os.truncate(backup_path(site), 0), {"backup_damaged"}),
+    "with a spoilt history": (
+        lambda site: add_private_file(data(site, "backups/history.db"), b"no database" * 1000),
+        {"backup_warning", "history_damaged"},
+    ),
+    "with a damaged history": (damage_history, {"history_damaged"}),
+    "without a schedule": (lambda site: change_settings(site, {"schedule": "off"}), {"backup_warning"}),
     "for everybody": (lambda site: backup_path(site).chmod(0o644), {"mode_open"}),
 }
 

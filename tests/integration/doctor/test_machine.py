@@ -40,13 +40,18 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [("size=2m", "disk_full"), ("size=40m", "space_low"), ("size=64m,nr_inodes=60", "inodes_low")],
+    [
+        ("size=2m", "disk_full"),
+        ("size=40m", "space_critical"),
+        ("size=44m", "space_low"),
+        ("size=64m,nr_inodes=60", "inodes_low"),
+    ],
 )
 def test_a_disk_that_is_too_small_for_a_backup_is_found(
     stopped: Site, mount: Mount, options: str, expected: str
 ) -> None:
     mount(stopped.settings.data_dir, options)
-    if expected == "space_low":
+    if expected.startswith("space"):
         add_private_file(data(stopped, "files/by hand"), bytes(13 * 1024**2))
     assert found(stopped) - {"file_without_row"} == {expected}
 

@@ -1,0 +1,291 @@
+"""Why a site is not safe, or not quite: a short function for each reason, on what `status` has found out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from humanize import naturaldelta
+from pydantic import BaseModel
+
+from fastcms.backups.backup_settings import BackupSettings
+from fastcms.backups.creation import RESTORE_REFUSED
+from fastcms.backups.engine.pending import RestoreReceipt
+from fastcms.backups.history import VerificationLevel, VerificationOutcome
+from fastcms.backups.job_files import Trigger
+from fastcms.backups.schemas import Backup, RestoreState, describe_what
+from fastcms.backups.storage import Storage, StorageLevel
+from fastcms.cron import OFF, latest_time
+
+# A weekly backup may be late by a day.
+OLD = timedelta(days=8)
+# A monthly one by two weeks.
+_VERIFIED_LONG_AGO = timedelta(days=45)
+_LATELY = timedelta(days=7)
+
+
+class ReasonLevel(StrEnum):
+    """attention: as it is, the site may lose data. warning: it is backed up, but something is to be done."""
+
+    ATTENTION = "attention"
+    WARNING = "warning"
+
+
+class Reason(BaseModel):
+    """Why the site is not safe, or not quite; `code` is stable, and docs/backup-restore.md explains each."""
+
+    code: str
+    level: ReasonLevel
+    message: str
+    hint: str
+
+
+class Failure(BaseModel):
+    """A backup that failed. `is_current`: none has been made since."""
+
+    time: datetime
+    trigger: Trigger
+    requested_by: str
+    reason: str
+    hint: str
+    code: str
+    is_current: bool
+
+
+class Facts(NamedTuple):
+    """What there is to know. `backups` are those that this site has made, newest first, none of the future.
+
+    `problems` are those that the newest one names itself, `damage` is why it cannot be read, `undelivered`
+    why somebody who is to be told of all this was not.
+    """
+
+    now: datetime
+    settings: BackupSettings
+    storage: Storage | None = None
+    backups: Sequence[Backup] = ()
+    future: Sequence[Backup] = ()
+    problems: Sequence[str] = ()
+    problem_count: int = 0
+    damage: str | None = None
+    failure: Failure | None = None
+    overdue_since: datetime | None = None
+    settings_problem: str | None = None
+    undelivered: str | None = None
+    latest_restore: RestoreReceipt | None = None
+    damaged_history: Path | None = None
+
+    @property
+    def newest(self) -> Backup | None:
+        return self.backups[0] if self.backups else None
+
+
+def find_reasons(facts: Facts, others: Sequence[Reason] = ()) -> list[Reason]:
+    """All reasons, the serious ones first."""
+    found = [*others, *(reason for find in _FINDERS for reason in find(facts))]
+    return sorted(found, key=lambda reason: list(ReasonLevel).index(reason.level))
+
+
+def _reason(level: ReasonLevel, code: str, message: str, hint: str) -> Reason:
+    return Reason(code=code, level=level, message=message, hint=hint)
+
+
+attention = partial(_reason, ReasonLevel.ATTENTION)
+warning = partial(_reason, ReasonLevel.WARNING)
+
+
+def say_when(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def _last_failed(facts: Facts) -> Iterator[Reason]:
+    failure = facts.failure
+    if failure is not None and failure.is_current:
+        yield attention(
+            "backup_failed",
+            f"The latest backup failed on {say_when(failure.time)}: {failure.reason}",
+            failure.hint or "When that is mended, make a backup: `fastcms backup create`.",
+        )
+
+
+def _overdue(facts: Facts) -> Iterator[Reason]:
+    if facts.overdue_since is not None:
+        yield attention(
+            "backup_overdue",
+            f"A backup has been due since {say_when(facts.overdue_since)}, and there is none.",
+            "Look whether the server runs, and what its log says. To make one now: `fastcms backup create`.",
+        )
+
+
+def _old(facts: Facts) -> Iterator[Reason]:
+    if facts.newest is None or facts.now - facts.newest.created <= OLD:
+        return
+    schedule, timezone = facts.settings.schedule, facts.settings.timezone
+    latest_due = latest_time(schedule, timezone, facts.now)
+    due_before = latest_time(schedule, timezone, latest_due) if latest_due else None
+    if schedule == OFF or due_before is None or facts.newest.created < due_before:
+        age = naturaldelta(facts.now - facts.newest.created)
+        yield attention(
+            "backup_old",
+            f"The newest backup, {facts.newest.filename}, is {age} old.",
+            "Make one with `fastcms backup create`, and find out why no newer one was made.",
+        )
+
+
+def _damaged(facts: Facts) -> Iterator[Reason]:
+    if facts.damage is not None:
+        yield attention(
+            "newest_backup_damaged",
+            f"The newest backup is damaged: {facts.damage}",
+            "Make a new backup now, and look at the disk's health.",
+        )
+
+
+def _problems(facts: Facts) -> Iterator[Reason]:
+    """What the newest backup says of itself."""
+    refusals = [text for text in facts.problems if text.startswith(RESTORE_REFUSED)]
+    others = [text for text in facts.problems if text not in refusals]
+    name = facts.newest.filename if facts.newest else ""
+    for text in refusals:
+        yield attention(
+            "newest_backup_refused",
+            f"{name}: {text}",
+            "Somebody has changed the database by hand: undo that, then make a new backup.",
+        )
+    if others:
+        count = facts.problem_count - len(refusals)
+        more = f" and {count - 1:,} more" if count > 1 else ""
+        yield warning(
+            "newest_backup_incomplete",
+            f"{name} was made with {count:,} problem(s): {others[0]}{more}.",
+            "`fastcms doctor` says what to do about the uploaded files; then make a new backup.",
+        )
+
+
+def _verification_failed(facts: Facts) -> Iterator[Reason]:
+    """A damaged backup needs attention while it is the newest, or what was verified last."""
+    looked_at = [backup for backup in facts.backups if backup.notes.verified is not None]
+    latest = max(looked_at, key=lambda backup: backup.notes.verified or "", default=None)
+    failed = [backup for backup in looked_at if backup.notes.verified_outcome == VerificationOutcome.FAILED]
+    for backup in failed:
+        if backup in (latest, facts.newest):
+            yield attention(
+                "verification_failed",
+                f"{backup.filename} did not pass its verification: {backup.notes.verified_reason}",
+                "Make a new backup now, and verify it. Look at the disk's health.",
+            )
+    others = [backup for backup in failed if backup not in (latest, facts.newest)]
+    if others:
+        more = f", and {len(others) - 1:,} more" if len(others) > 1 else ""
+        yield warning(
+            "damaged_backup_kept",
+            f"An older backup is damaged: {others[0].filename}{more}.",
+            "It is kept for what may be saved of it. Delete it when you do not need it: "
+            "`fastcms backup delete NAME`.",
+        )
+
+
+def _never_verified(facts: Facts) -> Iterator[Reason]:
+    verified = find_verified(facts.backups, VerificationLevel.FULL)
+    oldest = facts.backups[-1].created if facts.backups else facts.now
+    since = datetime.fromisoformat(verified.notes.verified or "") if verified else oldest
+    if facts.now - since > _VERIFIED_LONG_AGO:
+        yield warning(
+            "verification_old",
+            f"No backup was restored as a test for {naturaldelta(facts.now - since)}.",
+            "Verify the newest one (`fastcms backup verify NAME`), and look whether the schedule of "
+            "verifications is off (`fastcms backup settings`).",
+        )
+
+
+def _space(facts: Facts) -> Iterator[Reason]:
+    storage = facts.storage
+    if storage is not None and storage.level is not StorageLevel.OK:
+        is_critical = storage.level is StorageLevel.CRITICAL
+        make, code = (attention, "space_critical") if is_critical else (warning, "space_low")
+        yield make(code, storage.reason or "", storage.hint or "")
+
+
+def _settings(facts: Facts) -> Iterator[Reason]:
+    if facts.settings_problem is not None:
+        yield warning(
+            "settings_unreadable",
+            facts.settings_problem,
+            "Change a setting of backups, or delete the file: both begin it anew.",
+        )
+    if facts.settings.schedule == OFF:
+        yield warning(
+            "schedule_off",
+            "No backup is made by itself: the schedule is off.",
+            "Set one, such as `0 2 * * *` for every day at 2:00: `fastcms backup set`.",
+        )
+
+
+def _undelivered(facts: Facts) -> Iterator[Reason]:
+    if facts.undelivered is not None:
+        yield warning(
+            "notification_failed",
+            facts.undelivered,
+            "Correct the address, then try it: `fastcms backup notify-test`.",
+        )
+
+
+def _rolled_back(facts: Facts) -> Iterator[Reason]:
+    receipt = facts.latest_restore
+    if receipt is None or receipt.outcome != RestoreState.ROLLED_BACK:
+        return
+    if facts.now - datetime.fromisoformat(receipt.finished) <= _LATELY:
+        what = describe_what(receipt.kind, receipt.backup_filename)
+        yield warning(
+            "restore_failed_lately",
+            f"The {what} failed, and the state before it was put back: {receipt.reason}",
+            "Restore another backup if you still want to, or verify this one.",
+        )
+
+
+def _history(facts: Facts) -> Iterator[Reason]:
+    if facts.damaged_history is not None:
+        yield warning(
+            "history_begun_anew",
+            f"The history of backups was damaged, and is begun anew. The old one: {facts.damaged_history}",
+            "Backups are not concerned, but what was noted of them is lost, such as which ones are pinned. "
+            "Look at the disk's health, then delete that file.",
+        )
+
+
+def _future(facts: Facts) -> Iterator[Reason]:
+    if facts.future:
+        make = warning if facts.backups else attention
+        yield make(
+            "backup_from_the_future",
+            f"{facts.future[0].filename} does not count: it is dated in the future. The clock is wrong, or "
+            "was.",
+            "Correct the clock (`timedatectl`).",
+        )
+
+
+_FINDERS: tuple[Callable[[Facts], Iterator[Reason]], ...] = (
+    _last_failed,
+    _overdue,
+    _old,
+    _damaged,
+    _problems,
+    _verification_failed,
+    _never_verified,
+    _space,
+    _settings,
+    _undelivered,
+    _rolled_back,
+    _history,
+    _future,
+)
+
+
+def find_verified(backups: Sequence[Backup], level: VerificationLevel | None = None) -> Backup | None:
+    """The newest backup that is known to be sound, on a level or on any."""
+    for backup in backups:
+        notes = backup.notes
+        if notes.verified_outcome == VerificationOutcome.OK and level in (None, notes.verified_level):
+            return backup
+    return None

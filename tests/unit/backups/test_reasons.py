@@ -1,0 +1,181 @@
+"""Each reason why a site may not be safe, from what was found out, and only then."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastcms.backups.backup_settings import BackupSettings, read_settings
+from fastcms.backups.creation import RESTORE_REFUSED
+from fastcms.backups.engine.pending import RestoreReceipt
+from fastcms.backups.history import Notes
+from fastcms.backups.job_files import Trigger
+from fastcms.backups.reasons import Facts, Failure, Reason, find_reasons
+from fastcms.backups.schemas import Backup
+from fastcms.backups.storage import Disk, Storage, StorageLevel
+from fastcms.config import Settings
+from fastcms.site import new_site
+from tests.e2e.conftest import REPOSITORY
+
+NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def backup_settings(settings: Settings) -> BackupSettings:
+    return read_settings(new_site(settings))
+
+
+def backup(age: timedelta = 10 * HOUR, **noted: Any) -> Backup:
+    created = NOW - age
+    filename = f"backup_{created:%Y%m%d_%H%M%S}.zip"
+    return Backup(filename, 1000, created, f"data/backups/{filename}", notes=Notes(filename, **noted))
+
+
+def verified(ago: timedelta, outcome: str = "ok", level: str = "light") -> dict[str, Any]:
+    return {
+        "verified": (NOW - ago).isoformat(),
+        "verified_outcome": outcome,
+        "verified_level": level,
+        "verified_reason": "A byte differs.",
+    }
+
+
+def failure(*, is_current: bool = True) -> Failure:
+    return Failure(
+        time=NOW - HOUR,
+        trigger=Trigger.SCHEDULED,
+        requested_by="schedule",
+        reason="The disk is full.",
+        hint="Make space.",
+        code="not_enough_space",
+        is_current=is_current,
+    )
+
+
+def storage(level: StorageLevel) -> Storage:
+    return Storage(
+        level=level,
+        reason=None if level is StorageLevel.OK else "Little is free.",
+        hint=None if level is StorageLevel.OK else "Make space.",
+        disk=Disk(folder="data/backups", total_bytes=2, free_bytes=1),
+        other_disks=[],
+        backups=1,
+        backups_bytes=1,
+        safety_copy_bytes=0,
+        database_bytes=1,
+        files_bytes=1,
+        next_backup_bytes=1,
+        growth_bytes_per_day=None,
+        full_on=None,
+    )
+
+
+def receipt(outcome: str, ago: timedelta) -> RestoreReceipt:
+    finished = (NOW - ago).isoformat(timespec="seconds")
+    return RestoreReceipt("1", "backup_x.zip", "me", finished, finished, outcome, "It does not open.")
+
+
+def schedule(expression: str) -> dict[str, Any]:
+    return {"schedule": expression}
+
+
+FINE = backup()
+SOUND = backup(**verified(HOUR))
+CASES: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "nothing at all": ({"backups": ()}, set()),
+    "a new backup": ({}, set()),
+    "a backup that failed": ({"failure": failure()}, {"backup_failed"}),
+    "a failure that is over": ({"failure": failure(is_current=False)}, set()),
+    "one that is due": ({"overdue_since": NOW - DAY}, {"backup_overdue"}),
+    "an old one": ({"backups": [backup(9 * DAY)]}, {"backup_old"}),
+    "one of this week": ({"backups": [backup(7 * DAY)]}, set()),
+    "an old one, as the schedule wants it": (
+        {"backups": [backup(29 * DAY)], "settings": schedule("0 2 1 * *")},
+        set(),
+    ),
+    "one that is too old for a monthly schedule": (
+        {"backups": [backup(61 * DAY)], "settings": schedule("0 2 1 * *")},
+        {"backup_old", "verification_old"},
+    ),
+    "an old one without a schedule": (
+        {"backups": [backup(9 * DAY)], "settings": schedule("off")},
+        {"backup_old", "schedule_off"},
+    ),
+    "no schedule": ({"settings": schedule("off")}, {"schedule_off"}),
+    "a damaged one": ({"damage": "It is cut off."}, {"newest_backup_damaged"}),
+    "lost uploads": ({"problems": ["files/a is missing"], "problem_count": 1}, {"newest_backup_incomplete"}),
+    "a strange database": (
+        {"problems": [f"{RESTORE_REFUSED} A trigger."], "problem_count": 1},
+        {"newest_backup_refused"},
+    ),
+    "both": (
+        {"problems": [f"{RESTORE_REFUSED} A trigger.", "files/a is missing"], "problem_count": 2},
+        {"newest_backup_refused", "newest_backup_incomplete"},
+    ),
+    "the newest did not pass": ({"backups": [backup(**verified(HOUR, "failed"))]}, {"verification_failed"}),
+    "an older one did not pass lately": (
+        {"backups": [FINE, backup(2 * DAY, **verified(HOUR, "failed"))]},
+        {"verification_failed"},
+    ),
+    "an older one did not pass, the newest did since": (
+        {"backups": [SOUND, backup(2 * DAY, **verified(DAY, "failed"))]},
+        {"damaged_backup_kept"},
+    ),
+    "never restored as a test": ({"backups": [SOUND, backup(46 * DAY)]}, {"verification_old"}),
+    "not restored as a test for long": (
+        {"backups": [SOUND, backup(50 * DAY, **verified(46 * DAY, level="full"))]},
+        {"verification_old"},
+    ),
+    "restored as a test last month": (
+        {"backups": [SOUND, backup(50 * DAY, **verified(44 * DAY, level="full"))]},
+        set(),
+    ),
+    "enough space": ({"storage": storage(StorageLevel.OK)}, set()),
+    "little space": ({"storage": storage(StorageLevel.WARNING)}, {"space_low"}),
+    "no space": ({"storage": storage(StorageLevel.CRITICAL)}, {"space_critical"}),
+    "spoilt settings": ({"settings_problem": "settings.json cannot be read."}, {"settings_unreadable"}),
+    "nobody told": ({"undelivered": "No answer."}, {"notification_failed"}),
+    "a restore": ({"latest_restore": receipt("restored", HOUR)}, set()),
+    "a restore that failed": ({"latest_restore": receipt("rolled_back", DAY)}, {"restore_failed_lately"}),
+    "a restore that failed long ago": ({"latest_restore": receipt("rolled_back", 8 * DAY)}, set()),
+    "a damaged history": ({"damaged_history": Path("history.db.damaged")}, {"history_begun_anew"}),
+    "a clock that was wrong": ({"future": [backup(-2 * DAY)]}, {"backup_from_the_future"}),
+}
+
+
+def reasons(settings: BackupSettings, facts: dict[str, Any]) -> list[Reason]:
+    changed = {"settings": settings.model_copy(update=facts.get("settings", {}))}
+    found: dict[str, Any] = {"now": NOW, "backups": [FINE]} | facts | changed
+    return find_reasons(Facts(**found))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_reason_is_found_and_no_other(backup_settings: BackupSettings, name: str) -> None:
+    facts, expected = CASES[name]
+    found = reasons(backup_settings, facts)
+    assert {reason.code for reason in found} == expected
+    assert all(reason.message and reason.hint for reason in found)
+
+
+def test_the_serious_reasons_come_first(backup_settings: BackupSettings) -> None:
+    facts = {
+        "settings": schedule("off"),
+        "storage": storage(StorageLevel.WARNING),
+        "failure": failure(),
+    }
+    found = reasons(backup_settings, facts)
+    assert [reason.code for reason in found] == ["backup_failed", "space_low", "schedule_off"]
+
+
+def test_a_backup_of_the_future_is_serious_when_there_is_no_other(backup_settings: BackupSettings) -> None:
+    (reason,) = reasons(backup_settings, {"backups": (), "future": [backup(-2 * DAY)]})
+    assert reason.level == "attention"
+
+
+def test_every_reason_is_documented() -> None:
+    page = (REPOSITORY / "docs/backup-restore.md").read_text()
+    documented = set(re.findall(r"^\| `(\w+)` \| (?:attention|warning) \|", page, re.MULTILINE))
+    assert documented == {code for _, expected in CASES.values() for code in expected} | {"cannot_look"}
