@@ -74,13 +74,15 @@ class HeartbeatSignal(StrEnum):
 def deliver(url: str, message: Message) -> str | None:
     """Send a message to one address; return why that failed, None if it did not."""
     # Takes longer to import than most commands to work.
-    from apprise import Apprise, AppriseAsset, NotifyFormat  # noqa: PLC0415
+    from apprise import Apprise, AppriseAsset, NotifyFormat, OverflowMode  # noqa: PLC0415
 
     # Without Apprise's own limit, whose threads would keep a process from ending.
     asset = AppriseAsset(app_id="FastCMS", app_desc="FastCMS", async_mode=False, service_timeout=0)
     service = Apprise.instantiate(url, asset=asset)
     if service is None:
         return "Apprise does not know this kind of address."
+    if service.overflow_mode is OverflowMode.UPSTREAM:  # which refuses what is too long
+        service.overflow_mode = OverflowMode.SPLIT
     apprise = Apprise(asset=asset)
     apprise.add(service)
     result = apprise.notify(

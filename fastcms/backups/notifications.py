@@ -143,7 +143,8 @@ def _run_together(
     # Daemons: one that hangs keeps no process from ending.
     threads = [Thread(target=run, args=item, daemon=True) for item in enumerate(works)]
     for thread in threads:
-        thread.start()
+        with suppress(RuntimeError):  # there are too many
+            thread.start()
     deadline = time.monotonic() + timeout_seconds
     for thread in threads:
         while thread.is_alive() and time.monotonic() < deadline and not site.stopping.is_set():

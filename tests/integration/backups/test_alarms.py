@@ -18,8 +18,10 @@ from fastcms.backups.history import Run, RunKind, history_path
 from fastcms.backups.job_files import JobError, JobState, Trigger, job_id_of
 from fastcms.backups.schemas import RestoreState
 from fastcms.backups.storage import measure_storage
+from fastcms.backups.upkeep import run_due
 from fastcms.database import format_utc, utc_now
 from fastcms.site import Site, new_site
+from fastcms.startup import use_site
 from tests.e2e.conftest import clean_environment
 from tests.far_side import FarSide, listening, refusing_host
 
@@ -356,6 +358,13 @@ def test_looking_when_nothing_is_new_writes_nothing(watched: Site, clock: time_m
         raise_alarms(watched)
         clock.shift(timedelta(seconds=20))
     assert history_path(watched).stat().st_mtime_ns == before
+
+
+def test_a_round_of_what_is_due_raises_alarms(site: Site, far_side: FarSide) -> None:
+    newest(site).write_bytes(b"damaged")
+    with use_site(site, "a test"):
+        run_due(site)
+    assert far_side.titles == ["Backups need attention"]
 
 
 def test_a_server_that_stops_raises_no_alarm(

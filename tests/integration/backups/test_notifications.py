@@ -6,16 +6,21 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from fastcms.backups import notifications
+from fastcms.backups import delivery, notifications
+from fastcms.backups.alarms import raise_alarms
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.delivery import HeartbeatSignal, Message
 from fastcms.backups.history import history_path
 from fastcms.backups.notifications import heartbeat, latest_deliveries, latest_heartbeat, send
+from fastcms.backups.status import describe_status
+from fastcms.backups.upkeep import run_due
 from fastcms.config import LogLevel, Settings
 from fastcms.logs import configure_logs
 from fastcms.site import Site, make_folders, new_site
+from fastcms.startup import use_site
 from tests.e2e.conftest import clean_environment
 from tests.far_side import FarSide, listening, refusing_host
+from tests.integration.backups.test_upkeep import make_due
 
 MESSAGE = Message("Backups need attention", "The disk is full.")
 PATH = "/api/v1/backups/notifications"
@@ -166,6 +171,23 @@ def test_the_api_tests_every_address_and_shows_how_that_went(
         "heartbeat": None,
         "alarms": [],
     }
+
+
+def test_a_backup_is_made_whether_anybody_can_be_told_or_not(
+    stopped: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "PING_PAUSE_SECONDS", 0)
+    site = new_site(stopped.settings)
+    tell(site, f"json://{refusing_host()}")
+    change_settings(site, {"notify_success": True, "heartbeat_url": f"http://{refusing_host()}"})
+    with use_site(site, "a test"):
+        raise_alarms(site)
+        for _ in range(2):
+            make_due(site)
+            assert [run.state for run in run_due(site)][:2] == ["succeeded", "succeeded"]
+        status = describe_status(site)
+    assert status.is_safe
+    assert [reason.code for reason in status.reasons] == ["notification_failed"]
 
 
 def test_a_notifier_that_fails_is_a_warning_of_the_status(site: Site, client: TestClient) -> None:

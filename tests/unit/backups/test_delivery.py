@@ -57,6 +57,14 @@ def test_a_message_arrives_with_its_title_its_text_and_its_level(far_side: FarSi
     )
 
 
+def test_a_message_that_is_too_long_for_a_service_arrives_in_parts(far_side: FarSide) -> None:
+    text = "\n".join(f"Line {number}." for number in range(5_000))
+    assert deliver(f"json://{far_side.host}", Message("Long", text)) is None
+    parts = [message["message"] for message in far_side.messages]
+    assert len(parts) > 1
+    assert "\n".join(parts).split() == text.split()
+
+
 @pytest.mark.parametrize("status", [401, 404, 500, 503])
 def test_a_service_that_does_not_take_a_message_is_told_with_its_status(
     far_side: FarSide, status: int
