@@ -1,6 +1,7 @@
 """What people are told, and how often: on a real site, over days and months of an injected clock."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import time_machine
 
-from fastcms.backups import history
+from fastcms.backups import history, service
 from fastcms.backups.alarms import find_alarms, raise_alarms
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.pending import Kind, RestoreReceipt, add_receipt
@@ -19,9 +20,11 @@ from fastcms.backups.job_files import JobError, JobState, Trigger, job_id_of
 from fastcms.backups.schemas import RestoreState
 from fastcms.backups.storage import measure_storage
 from fastcms.backups.upkeep import run_due
+from fastcms.config import Settings
 from fastcms.database import format_utc, utc_now
+from fastcms.logs import configure_logs
 from fastcms.site import Site, new_site
-from fastcms.startup import use_site
+from fastcms.startup import serve_site, use_site
 from tests.e2e.conftest import clean_environment
 from tests.far_side import FarSide, listening, refusing_host
 
@@ -34,10 +37,21 @@ def far_side() -> Iterator[FarSide]:
         yield far_side
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a site with one backup."""
+    site = new_site(Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("template") / "data"))
+    with serve_site(site):
+        service.create_backup(site)
+    return site.settings.data_dir
+
+
 @pytest.fixture
-def site(stopped: Site, far_side: FarSide) -> Site:
+def site(settings: Settings, template: Path, far_side: FarSide) -> Site:
     """A site with one backup, whose alarms go to the far side."""
-    site = new_site(stopped.settings)
+    configure_logs(settings)
+    shutil.copytree(template, settings.data_dir)
+    site = new_site(settings)
     change_settings(site, {"notify_urls": [f"json://{far_side.host}"], "schedule": "off"})
     return site
 
@@ -130,6 +144,7 @@ def test_an_alarm_is_told_at_once_then_daily_and_when_it_is_over(
     first, second = far_side.messages
     assert "What to do: Delete something." in first["message"]
     assert "It has been so since" in second["message"]
+    clock.shift(HOUR)
     succeed(watched)
     raise_alarms(watched)
     raise_alarms(watched)
