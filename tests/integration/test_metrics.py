@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fastcms.backups.job_files import JobError, JobState, Trigger, job_id_of
 from fastcms.config import Settings
 from fastcms.database import utc_now
 from fastcms.main import create_app
+from fastcms.request_metrics import RequestCounts
 from fastcms.site import Site
 from tests.e2e.conftest import REPOSITORY
 
@@ -116,6 +118,22 @@ def test_the_metrics_are_what_was_done(client: TestClient, site: Site) -> None:
     assert samples["fastcms_backup_state"]["attention",] == 1
     assert (samples["fastcms_backup_safe"][()], samples["fastcms_backup_overdue"][()]) == (0, 0)
     assert set(samples["fastcms_metrics_errors"].values()) == {0}
+
+
+def test_workers_that_cannot_share_their_numbers_on_a_full_disk_show_the_others(
+    client: TestClient, site: Site, small_disk: Path
+) -> None:
+    requests: RequestCounts = client.app.state.requests  # type: ignore[attr-defined] # as in conftest.py
+    requests._shared_path = small_disk / ".metrics/server_worker.json"
+    assert requests_of(scrape(client), "POST", "/api/v1/auth/login", "2xx") == 1
+    with (small_disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    samples = scrape(client)
+    assert samples["fastcms_metrics_errors"]["requests",] == 1
+    assert sum(samples["fastcms_metrics_errors"].values()) == 1
+    (small_disk / "filler").unlink()
+    assert requests_of(scrape(client), "GET", "/metrics", "2xx") == 2
 
 
 def test_counters_keep_what_the_history_has_forgotten(client: TestClient, site: Site) -> None:
