@@ -10,7 +10,7 @@ FastCMSError(message, hint, code)
   ├ BackupNotFoundError · BackupBusyError · NotEnoughSpaceError · SnapshotError
   ├ JobNotFoundError · JobOverError · JobCancelledError
   ├ ArchiveError
-  │ ├ CorruptArchiveError · UnsafeArchiveError · UnsupportedVersionError
+  │ ├ CorruptArchiveError · UnsafeArchiveError · UnsupportedVersionError · FailedTrialError
   └ RestoreError
     └ RestorePendingError · NoPendingRestoreError · NoSafetyCopyError
       · UnusableSafetyCopyError · RolledBackError
@@ -199,6 +199,12 @@ class UnsupportedVersionError(ArchiveError):
     """The archive was written by a newer FastCMS."""
 
     code = "archive_too_new"
+
+
+class FailedTrialError(ArchiveError):
+    """A site that was restored from the archive does not start, or is not what was backed up."""
+
+    code = "trial_failed"
 
 
 class RestoreError(BackupError):

@@ -8,6 +8,7 @@ from fastcms.accounts.api import client_address
 from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
 from fastcms.backups import (
+    deletion,
     job_api,
     notification_api,
     receiving,
@@ -17,9 +18,11 @@ from fastcms.backups import (
     settings_api,
     status_api,
     tasks,
+    verification,
 )
 from fastcms.backups.answers import archive_answer
 from fastcms.backups.folder import explained
+from fastcms.backups.history import VerificationLevel
 from fastcms.backups.job_api import ACCEPTED, Answering
 from fastcms.backups.schemas import (
     BackupDetails,
@@ -33,10 +36,10 @@ from fastcms.backups.schemas import (
     RestoreStatus,
     StagedRestore,
     StagedUndo,
-    VerifiedBackup,
     describe_list,
     describe_restores,
 )
+from fastcms.backups.verification_report import Verification, VerifiedBackup
 from fastcms.incoming import IncomingFile
 from fastcms.logs import get_logger
 from fastcms.uploads import MULTIPART_BODY, receive_upload
@@ -137,9 +140,24 @@ def download_backup(request: Request, site: CurrentSite, filename: str, caller: 
 
 
 @router.post("/{filename}/verify", response_model=VerifiedBackup, responses=ACCEPTED)
-def verify_backup(site: CurrentSite, filename: str, caller: Creator, answer: Answering) -> Any:
-    """Read a backup whole, and check that it could be restored. Nothing is changed."""
-    return answer(tasks.verifying(site, filename, caller.name))
+def verify_backup(
+    site: CurrentSite,
+    filename: str,
+    caller: Creator,
+    answer: Answering,
+    level: VerificationLevel = VerificationLevel.FULL,
+) -> Any:
+    """Restore a backup into a scratch folder, as a test, and read the site; lightly: compare every byte.
+
+    Nothing is changed. The verdict is noted, and shown by `GET /api/v1/backups/{filename}/verification`.
+    """
+    return answer(tasks.verifying(site, filename, caller.name, level=level))
+
+
+@router.get("/{filename}/verification")
+def show_verification(site: CurrentSite, filename: str, _caller: Reader) -> Verification:
+    """The latest verdict on a backup, with its report. A light one leaves that of a full one as it is."""
+    return verification.find_verification(site, filename)
 
 
 @router.post("/{filename}/restore", response_model=StagedRestore, responses=ACCEPTED)
@@ -163,7 +181,7 @@ def stage_restore(
 
 @router.delete("/{filename}")
 def delete_backup(site: CurrentSite, filename: str, caller: AdminCaller) -> DeletedBackup:
-    """Delete a backup for good."""
-    service.delete_backup(site, filename)
+    """Delete a backup for good; one that is pinned or in use stays."""
+    deletion.delete_backup(site, filename, caller.name)
     get_logger().info("backup deleted", backup=filename, by=caller.name)
     return DeletedBackup(filename=filename)

@@ -1,6 +1,6 @@
 """`fastcms backup`: the same as the API, beside a running server or without one.
 
-What concerns restores is in `restore_commands.py`, what concerns jobs in `job_commands.py`.
+Those of restores, jobs, status, settings, retention and notifications are in modules of these names.
 """
 
 import getpass
@@ -18,17 +18,15 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from fastcms.backups import jobs, restoring, service, tasks
+from fastcms.backups import deletion, jobs, service, tasks
+from fastcms.backups.history import VerificationLevel, VerificationOutcome
 from fastcms.backups.job_files import Job
 from fastcms.backups.schemas import (
     Backup,
-    RestoreState,
-    RestoreStatus,
     describe_created,
     describe_list,
-    describe_what,
 )
-from fastcms.errors import FastCMSError
+from fastcms.backups.verification_report import Trial
 from fastcms.site import Site, make_folders
 from fastcms.terminal import (
     JsonOption,
@@ -87,18 +85,42 @@ def import_backup(
 
 
 @backup_app.command("verify")
-def verify_backup(context: typer.Context, filename: Filename, as_json: JsonOption = False) -> None:
-    """Read a backup whole, and check that it could be restored; nothing is changed."""
+def verify_backup(
+    context: typer.Context,
+    filename: Filename,
+    light: Annotated[
+        bool,
+        typer.Option("--light", help="Only compare every byte with its checksum, and check the database."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore a backup into a scratch folder, as a test, and read the site; nothing is changed."""
     with errors_as_exit_codes(as_json=as_json):
         site = site_of(context)
+        level = VerificationLevel.LIGHT if light else VerificationLevel.FULL
         with progress_bar() as show:
-            verified = jobs.run(site, tasks.verifying(site, filename, who()), show)
+            verified = jobs.run(site, tasks.verifying(site, filename, who(), level=level), show)
         if as_json:
-            print_json(verified.model_dump())
+            print_json(verified.model_dump(mode="json"))
             return
         size = naturalsize(verified.size_bytes)
-        output.print(f"{filename} is sound: every byte ({size}) is as it was written. It can be restored.")
+        output.print(f"{filename} is sound: every byte ({size}) is as it was written.", markup=False)
+        if verified.trial is not None:
+            _show_trial(verified.trial)
         show_problems(verified.problems)
+
+
+def _show_trial(trial: Trial) -> None:
+    read = f"{trial.files_read} file(s) ({naturalsize(trial.files_read_bytes)})"
+    output.print(f"A site was restored from it, started, and read through its API, with {read}.")
+    if trial.was_migrated:
+        output.print(f"It was migrated from {trial.schema_revision_before} to {trial.schema_revision_after}.")
+    table = Table("", "In the backup", "On the live site now", box=None)
+    for count in trial.contents:
+        table.add_row(
+            escape(count.name), f"{count.backup:,}", "" if count.live is None else f"{count.live:,}"
+        )
+    output.print(table)
 
 
 @backup_app.command("list")
@@ -112,46 +134,25 @@ def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
         if not backups:
             output.print("There are no backups yet: make one with `fastcms backup create`.")
             return
-        table = Table("Filename", "Created (UTC)", "Size", "Kind", box=None)
+        table = Table("Filename", "Created (UTC)", "Size", "Kind", "Notes", box=None)
         for backup in backups:
             table.add_row(
-                backup.filename, f"{backup.created:%Y-%m-%d %H:%M:%S}", f"{backup.size_mb} MB", backup.kind
+                backup.filename,
+                f"{backup.created:%Y-%m-%d %H:%M:%S}",
+                f"{backup.size_mb} MB",
+                backup.kind,
+                ", ".join(_describe_notes(backup)),
             )
         output.print(table)
 
 
-@backup_app.command("status")
-def show_status(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show the newest backup, and the pending or latest restore."""
-    with errors_as_exit_codes(as_json=as_json):
-        site = site_of(context)
-        backups, restore = service.list_backups(site), restoring.restore_status(site)
-        newest = service.find_newest(backups)
-        problems = _problems_of(site, newest)
-        if as_json:
-            print_json(
-                {
-                    "total": len(backups),
-                    "newest": newest.filename if newest else None,
-                    "newest_problems": problems,
-                    "restore": restore.model_dump(mode="json"),
-                }
-            )
-            return
-        output.print(f"Newest backup: {newest.filename if newest else 'none yet'} ({len(backups)} in all)")
-        show_problems(problems)
-        for sentence in _describe_restore(restore):
-            output.print(sentence, markup=False)
-
-
-def _problems_of(site: Site, backup: Backup | None) -> list[str]:
-    """What was wrong when a backup was made, or is wrong with it now."""
-    if backup is None:
-        return []
-    try:
-        return service.describe_backup(site, backup.filename).problems
-    except FastCMSError as error:
-        return [error.message]
+def _describe_notes(backup: Backup) -> Iterator[str]:
+    if backup.notes.pinned is not None:
+        yield "pinned"
+    if backup.notes.verified_outcome == VerificationOutcome.OK:
+        yield "verified"
+    elif backup.notes.verified_outcome == VerificationOutcome.FAILED:
+        yield "[red]damaged[/]"
 
 
 def show_problems(problems: list[str]) -> None:
@@ -165,36 +166,18 @@ def show_problems(problems: list[str]) -> None:
         messages.print(f"  and {len(problems) - _SHOWN_PROBLEMS} more")
 
 
-def _describe_restore(restore: RestoreStatus) -> Iterator[str]:
-    what = describe_what(restore.kind, restore.backup_filename)
-    finished = f"{restore.finished:%Y-%m-%d %H:%M:%S} UTC" if restore.finished else ""
-    yield {
-        RestoreState.NONE: "No restore so far.",
-        RestoreState.PENDING: f"The {what} is staged: restart the server, or `fastcms backup cancel`.",
-        RestoreState.RESTORED: f"Latest restore: {what.removeprefix('restore of ')}, at {finished}.",
-        RestoreState.ROLLED_BACK: f"The {what} failed and was rolled back: {restore.reason}",
-    }[restore.state]
-    # While one is staged, an undo would be refused.
-    if restore.safety_copy is not None and restore.state is not RestoreState.PENDING:
-        size = naturalsize(restore.safety_copy.size_bytes)
-        yield (
-            f"The state before the latest restore is kept ({size}): "
-            "`fastcms backup undo` goes back, `discard` deletes it."
-        )
-
-
 @backup_app.command("delete")
 def delete_backup(
     context: typer.Context, filename: Filename, yes: YesOption = False, as_json: JsonOption = False
 ) -> None:
-    """Delete a backup for good."""
+    """Delete a backup for good; one that is pinned or in use stays."""
     with errors_as_exit_codes(as_json=as_json):
         site = site_of(context)
-        service.find_backup(site, filename)
+        deletion.require_free_to_go(site, filename)
         is_only_one = len(service.list_backups(site)) == 1
         warning = "This is the only backup of the site. " if is_only_one else ""
         confirm(f"{warning}Delete {filename} for good?", yes=yes, as_json=as_json)
-        service.delete_backup(site, filename)
+        deletion.delete_backup(site, filename, who())
         if as_json:
             print_json({"status": "deleted", "filename": filename})
         else:

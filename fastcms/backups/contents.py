@@ -1,11 +1,15 @@
 """What a snapshot of FastCMS's database says about itself, and which bytes it needs."""
 
+from contextlib import closing
+
 from fastcms.accounts.schemas import Role, Scope
 from fastcms.backups.database_schema import refuse_strange_schema
 from fastcms.backups.engine.file_rows import is_upload_path
+from fastcms.backups.engine.paths import beside
 from fastcms.backups.engine.refusals import unsafe
 from fastcms.backups.origin import Newcomers
 from fastcms.content.models import RECORDS_TABLE_PREFIX
+from fastcms.site import Site
 from fastcms.sqlite import sqlite3
 
 
@@ -48,6 +52,26 @@ def count_contents(snapshot: sqlite3.Connection) -> dict[str, int]:
         | {"records": sum(by_name.values())}
         | {f"records:{name}": count for name, count in by_name.items()}
     )
+
+
+def count_live_contents(site: Site) -> dict[str, int]:
+    """The same of the site as it is now, also where this process has not opened it, and must not.
+
+    Then nothing is written, not even an index: a WAL is read without one, and without a WAL, `immutable`
+    keeps SQLite from making it. Where the database is open, this would drop its locks.
+    Source: https://www.sqlite.org/wal.html#read_only_databases
+    Raises: sqlite3.Error; DBAPIError.
+    """
+    if site.database.is_open:
+        with site.database.read() as session:
+            connection = session.connection().connection.driver_connection
+            assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - see `database`
+            return count_contents(connection)
+    path = site.settings.database_path
+    how = "mode=ro&readonly_shm=1" if beside(path, "-wal").exists() else "immutable=1"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
+        connection.execute("PRAGMA trusted_schema=OFF")
+        return count_contents(connection)
 
 
 def _count(snapshot: sqlite3.Connection, table: str) -> int:

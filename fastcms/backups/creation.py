@@ -6,7 +6,7 @@ from pathlib import Path
 
 import fastcms
 from fastcms.backups import contents
-from fastcms.backups.engine.packing import Description, Packing, write_archive
+from fastcms.backups.engine.packing import Description, Packed, Packing, write_archive
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.process import run_apart
 from fastcms.backups.engine.progress import OnProgress
@@ -24,10 +24,9 @@ RESTORE_REFUSED = "A restore of this backup will be refused."
 
 def write_backup(
     site: Site, paths: DataPaths, final_path: Path, created: datetime, on_progress: OnProgress
-) -> list[str]:
+) -> Packed:
     """Write the archive of a site, and give it its final name when it is complete.
 
-    Returns: what was wrong with the site's own files.
     On disk: final_path is complete and fsynced, or absent.
     Raises: NotEnoughSpaceError; SnapshotError; BackupError; OSError.
     """

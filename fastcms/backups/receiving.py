@@ -14,13 +14,14 @@ from typing import BinaryIO
 
 from fastcms.accounts.schemas import Caller
 from fastcms.accounts.service import confirm_password
-from fastcms.backups import contents
+from fastcms.backups import contents, history
 from fastcms.backups.engine.archive_check import check_archive_whole
 from fastcms.backups.engine.manifest import DATABASE_NAME, BackupManifest
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.process import run_apart
 from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
 from fastcms.backups.engine.verify import open_unchanged
+from fastcms.backups.engine.whole_archive import WholeCheck
 from fastcms.backups.folder import data_paths, explained
 from fastcms.backups.origin import Newcomers, Origin, hold_records, read_origin, record_path, write_origin
 from fastcms.backups.schemas import BackupDetails, describe_details
@@ -55,10 +56,13 @@ def receive_archive(
     with explained("Checking the archive"), _unnamed(incoming):
         incoming.sync()
         with _alone(paths) as scratch_dir:
-            manifest, newcomers = check_archive(incoming.path, scratch_dir, on_progress)
+            manifest, newcomers = check_archive(
+                incoming.path, scratch_dir, whole := WholeCheck(), on_progress
+            )
             now = utc_now().isoformat(timespec="seconds")
             origin = Origin(uploaded_by, now, incoming.sha256, newcomers)
-            path = _keep(paths, incoming, manifest, origin, scratch_dir)
+            path = _keep(site, incoming, manifest, origin, scratch_dir)
+    history.note(site, path.name, crc32=whole.crc32)
     return describe_details(find_backup(site, path.name), manifest, origin)
 
 
@@ -159,7 +163,7 @@ def _unnamed(incoming: IncomingFile) -> Iterator[None]:
 
 
 def check_archive(
-    archive_path: Path, scratch_dir: Path, on_progress: OnProgress
+    archive_path: Path, scratch_dir: Path, check_whole: WholeCheck, on_progress: OnProgress
 ) -> tuple[BackupManifest, Newcomers]:
     """Compare every entry with its checksum, and check the database as if it were to be restored.
 
@@ -178,18 +182,20 @@ def check_archive(
         database_path=scratch_dir / DATABASE_NAME,
         known_revisions=known_revisions(),
         check_contents=check_contents,
+        check_whole=check_whole,
         on_progress=on_progress,
     )
     return manifest, found[0]
 
 
 def _keep(
-    paths: DataPaths, incoming: IncomingFile, manifest: BackupManifest, origin: Origin, scratch_dir: Path
+    site: Site, incoming: IncomingFile, manifest: BackupManifest, origin: Origin, scratch_dir: Path
 ) -> Path:
     """Give the archive its own name, or that of the next second that is free."""
     created = _wanted_time(manifest)
-    while not _claim(path := path_of(paths, created), incoming, origin, scratch_dir):
+    while not _claim(path := path_of(data_paths(site), created), incoming, origin, scratch_dir):
         created += timedelta(seconds=1)
+    history.forget_notes(site, path.name)  # of another archive that had this name, and was removed by hand
     # If this fails, the record stays: should the archive stay too, it must not pass for one made here.
     incoming.keep(path)
     return path

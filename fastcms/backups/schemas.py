@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.pending import Kind, PendingRestore, RestoreReceipt
 from fastcms.backups.engine.undo import SafetyCopy
-from fastcms.backups.history import Notes
+from fastcms.backups.history import Notes, Run
 from fastcms.backups.origin import Origin
 
 
@@ -25,7 +25,7 @@ class BackupKind(StrEnum):
 
 
 class Backup(NamedTuple):
-    """One archive in the folder of backups. `problems` is only known to whoever has just made it."""
+    """One archive in the folder of backups. `problems` and `crc32` are only told to who has just made it."""
 
     filename: str
     size_bytes: int
@@ -34,6 +34,7 @@ class Backup(NamedTuple):
     kind: BackupKind = BackupKind.MANUAL
     problems: tuple[str, ...] = ()
     notes: Notes = Notes("")
+    crc32: int | None = None
 
     @property
     def name(self) -> str:
@@ -72,7 +73,7 @@ class BackupDetails(BaseModel):
     """One backup, and what its manifest says is in it.
 
     Only of one that was uploaded: its SHA-256, who brought it and when (UTC), and the accounts and API tokens
-    in it that may do everything.
+    in it that may do everything. Of its latest verification: when it was, how thorough, and how it ended.
     """
 
     filename: str
@@ -89,6 +90,12 @@ class BackupDetails(BaseModel):
     schema_revision: str
     counts: dict[str, int]
     problems: list[str]
+    pinned: bool
+    pinned_by: str | None
+    verified: datetime | None
+    verified_level: str | None
+    verification: str | None
+    verified_reason: str | None
 
 
 class BackupList(BaseModel):
@@ -96,23 +103,6 @@ class BackupList(BaseModel):
 
     items: list[ListedBackup]
     total: int
-
-
-class VerifiedBackup(BaseModel):
-    """Every byte of the backup is as its checksums say, and its database can be restored.
-
-    `problems` are those of the site when the backup was made.
-    """
-
-    status: Literal["ok"] = "ok"
-    filename: str
-    size_bytes: int
-    database_size_bytes: int
-    files_size_bytes: int
-    counts: dict[str, int]
-    app_version: str
-    schema_revision: str
-    problems: list[str]
 
 
 class RestoreRequest(BaseModel):
@@ -191,6 +181,15 @@ class RestoreList(BaseModel):
     total: int
 
 
+class RunPage(BaseModel):
+    """One page of what was done, newest first."""
+
+    items: list[Run]
+    total: int
+    page: int
+    per_page: int
+
+
 class StagedUndo(BaseModel):
     status: Literal["pending_restart"] = "pending_restart"
     message: str = "Undo staged. Please restart the server to go back to the state before the restore."
@@ -252,6 +251,12 @@ def describe_details(backup: Backup, manifest: BackupManifest, origin: Origin | 
         schema_revision=manifest.schema_revision,
         counts=dict(manifest.counts),
         problems=list(manifest.problems),
+        pinned=backup.notes.pinned is not None,
+        pinned_by=backup.notes.pinned_by,
+        verified=datetime.fromisoformat(backup.notes.verified) if backup.notes.verified else None,
+        verified_level=backup.notes.verified_level,
+        verification=backup.notes.verified_outcome,
+        verified_reason=backup.notes.verified_reason,
     )
 
 

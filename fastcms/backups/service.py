@@ -1,11 +1,11 @@
-"""Create, list, delete and restore backups: joins the engine with the site."""
+"""Create, list and describe backups: joins the engine with the site."""
 
 import os
 import re
 import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -17,17 +17,11 @@ from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.folder import alone, data_paths, explained
 from fastcms.backups.history import Notes
 from fastcms.backups.job_files import Trigger
-from fastcms.backups.origin import hold_records, read_origin, record_name, record_path
+from fastcms.backups.origin import read_origin, record_name, record_path
 from fastcms.backups.schemas import Backup, BackupDetails, BackupKind, describe_details
 from fastcms.database import utc_now
-from fastcms.durability import fsync_folder, partial_path_of, remove
-from fastcms.errors import (
-    BackupBusyError,
-    BackupError,
-    BackupNotFoundError,
-    ConfigError,
-    InvalidInputError,
-)
+from fastcms.durability import partial_path_of, remove
+from fastcms.errors import BackupError, BackupNotFoundError, ConfigError, InvalidInputError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.service import TRASH_LOCK_NAME, empty_trash
@@ -54,7 +48,7 @@ def create_backup(site: Site, on_progress: OnProgress = ignore_progress) -> Back
         created = _claim_second(paths)
         final_path = path_of(paths, created)
         try:
-            problems = write_backup(site, paths, final_path, created, on_progress)
+            packed = write_backup(site, paths, final_path, created, on_progress)
         finally:
             remove(partial_path_of(final_path))
     empty_trash(site)
@@ -63,7 +57,8 @@ def create_backup(site: Site, on_progress: OnProgress = ignore_progress) -> Back
         size_bytes=final_path.stat().st_size,
         created=created,
         path=str(final_path),
-        problems=tuple(problems),
+        problems=tuple(packed.problems),
+        crc32=packed.crc32,
     )
 
 
@@ -118,8 +113,8 @@ def find_backup(site: Site, filename: str) -> Backup:
             code="backup_name_invalid",
         )
     folder = data_paths(site).backups_dir
-    is_uploaded = record_path(folder / filename).exists()
-    backup = _describe(folder, filename, {record_name(filename)} if is_uploaded else (), _read_notes(site))
+    names_beside = {record_name(filename)} if record_path(folder / filename).exists() else ()
+    backup = _describe(folder, filename, names_beside, _read_notes(site, filename))
     if backup is None:
         raise BackupNotFoundError(
             f"There is no backup {filename}.", hint="List the backups to see their names."
@@ -136,18 +131,6 @@ def describe_backup(site: Site, filename: str) -> BackupDetails:
     path = Path(backup.path)
     with explained("Reading the backup"), open_archive(path) as archive:
         return describe_details(backup, archive.manifest, read_origin(path))
-
-
-def delete_backup(site: Site, filename: str) -> None:
-    """Delete a backup, durably. Raises: BackupNotFoundError; InvalidInputError."""
-    backup = find_backup(site, filename)
-    paths = data_paths(site)
-    with explained("Deleting the backup"):
-        remove(Path(backup.path))
-        fsync_folder(paths.backups_dir)
-        # Its record goes too; while an upload is being checked, the next upload or start removes it.
-        with suppress(BackupBusyError), hold_records(paths, timeout_seconds=0):
-            pass
 
 
 def path_of(paths: DataPaths, created: datetime) -> Path:
@@ -195,10 +178,10 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _read_notes(site: Site) -> dict[str, Notes]:
-    """What is noted of the backups; to see and restore them, it is not needed."""
+def _read_notes(site: Site, filename: str | None = None) -> dict[str, Notes]:
+    """What is noted of the backups, or of one; to see and restore them, it is not needed."""
     try:
-        return history.read_notes(site)
+        return history.read_notes(site, filename)
     except BackupError as error:
         get_logger().warning(error.message)
         return {}

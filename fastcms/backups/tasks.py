@@ -6,9 +6,10 @@ from pathlib import Path
 from pydantic import BaseModel
 
 import fastcms
-from fastcms.backups import history, receiving, restoring, service, verification
+from fastcms.backups import history, receiving, restoring, service, storage, verification
 from fastcms.backups.engine.pending import PendingRestore
 from fastcms.backups.engine.progress import OnProgress
+from fastcms.backups.history import VerificationLevel
 from fastcms.backups.job_files import JobKind, Trigger
 from fastcms.backups.jobs import Task
 from fastcms.backups.origin import Origin
@@ -16,9 +17,9 @@ from fastcms.backups.schemas import (
     Backup,
     BackupDetails,
     StagedRestore,
-    VerifiedBackup,
     describe_created,
 )
+from fastcms.backups.verification_report import VerifiedBackup
 from fastcms.incoming import IncomingFile
 from fastcms.logs import get_logger
 from fastcms.site import Site
@@ -29,7 +30,15 @@ def creation(site: Site, requested_by: str, trigger: Trigger = Trigger.MANUAL) -
         started = time.monotonic()
         backup = service.create_backup(site, on_progress)
         seconds = round(time.monotonic() - started, 3)
-        history.note(site, backup.filename, trigger=trigger, seconds=seconds, app_version=fastcms.__version__)
+        history.note(
+            site,
+            backup.filename,
+            trigger=trigger,
+            seconds=seconds,
+            app_version=fastcms.__version__,
+            crc32=backup.crc32,
+        )
+        storage.observe_disk(site)
         get_logger().info(
             "backup created", backup=backup.filename, by=requested_by, problems=list(backup.problems)
         )
@@ -50,13 +59,20 @@ def staging(site: Site, filename: str, requested_by: str, *, approved: Origin | 
     return Task(JobKind.RESTORE, requested_by, work, describe, filename)
 
 
-def verifying(site: Site, filename: str, requested_by: str) -> Task[VerifiedBackup]:
+def verifying(
+    site: Site,
+    filename: str,
+    requested_by: str,
+    *,
+    level: VerificationLevel = VerificationLevel.FULL,
+    trigger: Trigger = Trigger.MANUAL,
+) -> Task[VerifiedBackup]:
     def work(on_progress: OnProgress) -> VerifiedBackup:
-        verified = verification.verify_backup(site, filename, on_progress)
-        get_logger().info("backup verified", backup=filename, by=requested_by)
+        verified = verification.verify_backup(site, filename, on_progress, level=level)
+        get_logger().info("backup verified", backup=filename, level=level, by=requested_by)
         return verified
 
-    return Task(JobKind.VERIFY, requested_by, work, _as_it_is, filename)
+    return Task(JobKind.VERIFY, requested_by, work, _as_it_is, filename, trigger)
 
 
 def reception(site: Site, incoming: IncomingFile, requested_by: str) -> Task[BackupDetails]:

@@ -1,39 +1,93 @@
-"""Read a backup whole, and say whether it could be restored. Nothing of it stays, and nothing is changed."""
+"""Find out whether a backup can be relied on, and note the verdict. Nothing else is changed, or stays.
 
+Lightly: every byte is compared with its checksum, and the database checked. In full: it is restored on trial.
+"""
+
+import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from fastcms.backups import history
+from fastcms.backups.deletion import hold_backup
+from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
+from fastcms.backups.engine.whole_archive import WholeCheck
 from fastcms.backups.folder import data_paths, explained
+from fastcms.backups.history import Notes, VerificationLevel, VerificationOutcome
 from fastcms.backups.receiving import check_archive
-from fastcms.backups.schemas import VerifiedBackup
+from fastcms.backups.schemas import Backup
 from fastcms.backups.service import find_backup
+from fastcms.backups.trial_restore import restore_on_trial
+from fastcms.backups.verification_report import Trial, Verification, VerifiedBackup
+from fastcms.database import format_utc, utc_now
 from fastcms.durability import remove
-from fastcms.errors import BackupBusyError
+from fastcms.errors import ArchiveError, BackupBusyError, NotFoundError, describe
 from fastcms.locks import FileLock
 from fastcms.site import Site
 
 
-def verify_backup(site: Site, filename: str, on_progress: OnProgress = ignore_progress) -> VerifiedBackup:
-    """Compare every byte of a backup with its checksums, and check its database as for a restore.
+def verify_backup(
+    site: Site,
+    filename: str,
+    on_progress: OnProgress = ignore_progress,
+    *,
+    level: VerificationLevel = VerificationLevel.FULL,
+) -> VerifiedBackup:
+    """Verify a backup, and note the verdict.
 
     Backups and restores go on meanwhile: the lock is one of its own.
-    Raises: BackupNotFoundError; InvalidInputError; BackupBusyError; NotEnoughSpaceError; the subclasses of
-    ArchiveError.
+    Raises: the subclasses of ArchiveError for a backup that cannot be relied on, which is a verdict, too;
+    BackupNotFoundError; InvalidInputError; BackupBusyError; NotEnoughSpaceError; BackupError.
     """
-    backup = find_backup(site, filename)
-    with explained("The verification"), _scratch_folder(site) as scratch_dir:
-        manifest, _newcomers = check_archive(Path(backup.path), scratch_dir, on_progress)
-    return VerifiedBackup(
-        filename=filename,
-        size_bytes=backup.size_bytes,
-        database_size_bytes=manifest.database_size_bytes,
-        files_size_bytes=manifest.files_size_bytes,
-        counts=dict(manifest.counts),
-        app_version=manifest.app_version,
-        schema_revision=manifest.schema_revision,
-        problems=list(manifest.problems),
+    with (
+        explained("The verification"),
+        _scratch_folder(site) as scratch_dir,
+        hold_backup(site, filename) as backup,
+    ):
+        check_whole = WholeCheck(backup.notes.crc32)
+        started, trial = time.monotonic(), None
+        try:
+            if level is VerificationLevel.FULL:
+                trial = restore_on_trial(site, backup, scratch_dir, check_whole, on_progress)
+            else:
+                check_archive(Path(backup.path), scratch_dir, check_whole, on_progress)
+        except ArchiveError as error:
+            _note_verdict(site, filename, level, describe(error), error.message)
+            raise
+        assert check_whole.manifest is not None  # noqa: S101 - it has been called, or an error was raised
+        report = _report(backup, level, check_whole.manifest, trial)
+        report.seconds = round(time.monotonic() - started, 3)
+        _note_success(site, backup.notes, report, check_whole.crc32)
+        return report
+
+
+def find_verification(site: Site, filename: str) -> Verification:
+    """The latest verdict on a backup.
+
+    Raises: BackupNotFoundError; InvalidInputError; NotFoundError when there is none; BackupError.
+    """
+    notes = find_backup(site, filename).notes
+    if notes.verified is None:
+        raise NotFoundError(
+            f"{filename} has not been verified so far.",
+            hint=f"Verify it: fastcms backup verify {filename}",
+            code="backup_not_verified",
+        )
+    told = history.read_report(site, filename)
+    is_sound = notes.verified_outcome == VerificationOutcome.OK
+    return Verification.model_validate(
+        {
+            "filename": filename,
+            "outcome": notes.verified_outcome,
+            "level": notes.verified_level,
+            "verified": notes.verified,
+            "reason": notes.verified_reason,
+            "report": told if is_sound else None,
+            "error": None if is_sound else told,
+        }
     )
 
 
@@ -56,3 +110,44 @@ def _scratch_folder(site: Site) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # the next verification or start removes it
                 remove(scratch_dir)
+
+
+def _report(
+    backup: Backup, level: VerificationLevel, manifest: BackupManifest, trial: Trial | None
+) -> VerifiedBackup:
+    return VerifiedBackup(
+        filename=backup.filename,
+        size_bytes=backup.size_bytes,
+        database_size_bytes=manifest.database_size_bytes,
+        files_size_bytes=manifest.files_size_bytes,
+        counts=dict(manifest.counts),
+        app_version=manifest.app_version,
+        schema_revision=manifest.schema_revision,
+        problems=list(manifest.problems),
+        level=level,
+        verified=utc_now(),
+        trial=trial,
+    )
+
+
+def _note_success(site: Site, notes: Notes, report: VerifiedBackup, crc32: int) -> None:
+    if notes.crc32 is None:  # of an archive that was put there by hand: from now on
+        history.note(site, report.filename, crc32=crc32)
+    # What a look at the bytes finds says nothing against, or for, what a trial has found.
+    if report.level is VerificationLevel.FULL or notes.verified_level != VerificationLevel.FULL:
+        _note_verdict(site, report.filename, report.level, report.model_dump(mode="json"))
+
+
+def _note_verdict(
+    site: Site, filename: str, level: VerificationLevel, told: dict[str, Any], reason: str | None = None
+) -> None:
+    """Note how a verification ended; with a reason, it failed."""
+    history.note(
+        site,
+        filename,
+        verified=format_utc(utc_now()),
+        verified_level=level,
+        verified_outcome=VerificationOutcome.OK if reason is None else VerificationOutcome.FAILED,
+        verified_reason=reason,
+        report=json.dumps(told),
+    )

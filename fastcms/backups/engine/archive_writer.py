@@ -71,10 +71,12 @@ class _Segment(NamedTuple):
 class ArchiveWriter:
     """Writes entries one after the other.
 
-    What the end of the archive says of each waits in files without a name, in spool_dir.
+    What the end of the archive says of each waits in files without a name, in spool_dir. `crc32` is that of
+    all that was written: of the whole archive once the writer has been left.
     """
 
     def __init__(self, file: BinaryIO, spool_dir: Path) -> None:
+        self.crc32 = 0
         self._descriptor = file.fileno()
         self._directory, self._checksums = _spool(spool_dir), _spool(spool_dir)
         self._entry_count = 0
@@ -133,9 +135,9 @@ class ArchiveWriter:
         before = os.fstat(source.fileno())
         method = DEFLATED if _is_shrinking(os.pread(source.fileno(), _SAMPLE_BYTES, 0)) else STORED
         entry = NewEntry(name.encode(), method, dos_time(before.st_mtime), 0, 0, before.st_size)
-        offset = self._offset
+        offset, crc32_before = self._offset, self.crc32
         self._write([bytes(len(local_header(entry)))])
-        data_offset = self._offset
+        data_offset, self.crc32 = self._offset, 0  # for now, that of the data alone
         digest, crc32 = hashlib.sha256(), 0
         read = partial(_read_segment, source, method, before.st_size)
         for segment in self.in_order(read, range(0, before.st_size, _SEGMENT_BYTES)):
@@ -147,6 +149,8 @@ class ArchiveWriter:
         header = local_header(entry)
         if os.pwrite(self._descriptor, header, offset) != len(header):
             raise OSError(errno.EIO, f"the header of {name!r} was not written whole")
+        crc32_before = isal_zlib.crc32(header, crc32_before)
+        self.crc32 = isal_zlib.crc32_combine(crc32_before, self.crc32, entry.compressed_bytes)
         self._note(entry, offset, digest.hexdigest())
         after = os.fstat(source.fileno())
         has_changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
@@ -167,6 +171,8 @@ class ArchiveWriter:
             rest = memoryview(b"".join(parts))[written_bytes:]
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
+        for part in parts:
+            self.crc32 = isal_zlib.crc32(part, self.crc32)
         self._offset += wanted_bytes
         self._write_back()
 

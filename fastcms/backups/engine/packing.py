@@ -63,14 +63,20 @@ class Packing:
     app_version: str
 
 
+class Packed(NamedTuple):
+    """What is known of a finished archive: what was wrong with the site's own files, and its whole CRC-32."""
+
+    problems: list[str]
+    crc32: int
+
+
 Describe = Callable[[Path], Description]
 
 
-def write_archive(packing: Packing, *, describe: Describe, on_progress: OnProgress) -> list[str]:
+def write_archive(packing: Packing, *, describe: Describe, on_progress: OnProgress) -> Packed:
     """Write the archive of a site, and give it its final name when it is complete.
 
     describe gets the path of the copied database.
-    Returns: what was wrong with the site's own files.
     On disk: archive_path is complete and fsynced, or absent.
     Raises: NotEnoughSpaceError; SnapshotError; BackupError; OSError.
     """
@@ -88,7 +94,7 @@ class _Packer:
         self._names: dict[str, str] = {}
         self._problems: list[str] = []
 
-    def write(self) -> list[str]:
+    def write(self) -> Packed:
         packing, snapshot_path = self._packing, self._snapshot_path
         database_bytes = _size(packing.database_path) + _size(beside(packing.database_path, "-wal"))
         require_free_space(packing.archive_path.parent, 2 * database_bytes, "A backup")
@@ -122,7 +128,7 @@ class _Packer:
                 self._work.begin_last("making the archive durable")
         finally:
             remove(snapshot_path)
-        return self._problems
+        return Packed(self._problems, archive.crc32)
 
     def _require_space(self, snapshot: sqlite3.Connection) -> None:
         packing = self._packing

@@ -5,6 +5,7 @@ and what that raises is raised in the work. The child ends when its parent does,
 """
 
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -49,6 +50,11 @@ def run_apart(function: Callable[..., Result], *arguments: Any, **named: Any) ->
         # Not above: an error of the work may be of the same kind as one of the pipe.
         result: Result = _unwrap(content)
         return result
+
+
+def call_by_name(name: str, *arguments: Any, **named: Any) -> Any:
+    """Call `module:function`: whoever wants to run apart what it must not import names it."""
+    return pkgutil.resolve_name(name)(*arguments, **named)
 
 
 def _start(there: Connection) -> "subprocess.Popen[bytes]":

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+
+from isal import isal_zlib
 
 from fastcms.backups.engine.archive_reader import CheckedArchive, open_archive
 from fastcms.backups.engine.extraction import extract_archive
@@ -27,6 +28,7 @@ from fastcms.backups.engine.pending import (
 )
 from fastcms.backups.engine.progress import OnProgress, Progress, Work, ignore_progress
 from fastcms.backups.engine.verify import CheckContents, prepare_database
+from fastcms.backups.engine.whole_archive import OnWhole, accept_whole, read_whole
 from fastcms.disks import Disks
 from fastcms.durability import (
     fsync_folder,
@@ -39,7 +41,6 @@ from fastcms.errors import NoPendingRestoreError, RestorePendingError
 
 _ID_NAME = "restore.json"
 _DISCARDED = ".discarded-"
-_HASHED_AT_ONCE_BYTES = 1024**2
 
 
 def stage_restore(
@@ -50,12 +51,13 @@ def stage_restore(
     known_revisions: Collection[str],
     check_contents: CheckContents,
     omit_rows_of: Sequence[str] = (),
+    check_whole: OnWhole = accept_whole,
     on_progress: OnProgress = ignore_progress,
 ) -> PendingRestore:
     """Extract and check an archive, then leave the marker that the next start looks for.
 
     check_contents gets the path of the extracted database (see `verify.check_database`), in another thread
-    than the caller's; on_progress is called in any thread.
+    than the caller's; on_progress is called in any thread; for check_whole see `whole_archive`.
     On disk: everything is durable before it returns; after an error, neither a staging folder nor a marker.
     Raises: RestorePendingError; NotEnoughSpaceError; the subclasses of ArchiveError.
     """
@@ -76,7 +78,8 @@ def stage_restore(
             _require_space(archive, target, f"Restoring {archive_path.name}")
             _make_staging_folders(paths, target, restore_id)
             with Disks(target.database.parent, target.files.parent) as disks:
-                archive_sha256 = _unpack(archive, target, prepare, seconds, on_progress)
+                archive_sha256, crc32 = _unpack(archive, target, prepare, seconds, on_progress)
+                check_whole(archive.manifest, crc32)
                 on_progress(Progress("writing to the disk", archive.total_bytes, archive.total_bytes))
                 with timed(seconds, "sync"):
                     sign_files(target, restore_id)
@@ -252,9 +255,15 @@ def _unpack(
     prepare: Callable[..., None],
     seconds: dict[str, float],
     on_progress: OnProgress,
-) -> str:
-    """Extract everything, and meanwhile check the database and hash the archive; return the hash."""
-    digest = hashlib.sha256()
+) -> tuple[str, int]:
+    """Extract everything, and meanwhile check the database; return the archive's own SHA-256 and CRC-32."""
+    digest, crc32 = hashlib.sha256(), 0
+
+    def sum_up(work: Work) -> None:
+        nonlocal crc32
+        for piece in read_whole(archive.descriptor, work):
+            digest.update(piece)
+            crc32 = isal_zlib.crc32(piece, crc32)
 
     def prepare_timed(work: Work) -> None:
         with timed(seconds, "check"):
@@ -267,16 +276,6 @@ def _unpack(
             files_dir=target.files,
             on_progress=on_progress,
             then=prepare_timed,
-            meanwhile=lambda work: _hash(archive.descriptor, digest, work),
+            meanwhile=sum_up,
         )
-    return digest.hexdigest()
-
-
-def _hash(descriptor: int, digest: "hashlib._Hash", work: Work) -> None:
-    """Hash a file by way of its descriptor: another one may have its name by now."""
-    buffer = memoryview(bytearray(_HASHED_AT_ONCE_BYTES))
-    offset = 0
-    while read_bytes := os.preadv(descriptor, [buffer], offset):
-        digest.update(buffer[:read_bytes])
-        offset += read_bytes
-        work.add(0)
+    return digest.hexdigest(), crc32

@@ -99,10 +99,10 @@ def test_the_result_of_each_kind_of_job_is_what_the_answer_is_without(
     assert created["result"].keys() == client.post(BACKUPS).json().keys()
     assert created["result"]["filename"] == filename
 
-    url = f"{BACKUPS}/{filename}/verify"
+    url = f"{BACKUPS}/{filename}/verify?level=light"
     verified = finished(client, client.post(url, headers=ASYNC))
     assert (verified["kind"], verified["backup_filename"]) == ("verify", filename)
-    assert verified["result"] == client.post(url).json()
+    assert verified["result"].keys() == client.post(url).json().keys()
 
     url = f"{BACKUPS}/{filename}/restore"
     staged = finished(client, client.post(url, headers=ASYNC))
@@ -163,7 +163,7 @@ def test_a_damaged_backup_is_found_by_its_verification_which_leaves_nothing(
     client: TestClient, site: Site
 ) -> None:
     made = client.post(BACKUPS).json()
-    sound = client.post(f"{BACKUPS}/{made['filename']}/verify").json()
+    sound = client.post(f"{BACKUPS}/{made['filename']}/verify?level=light").json()
     assert (sound["status"], sound["filename"], sound["size_bytes"], sound["problems"]) == (
         *("ok", made["filename"], made["size_bytes"]),
         [],
@@ -200,7 +200,7 @@ def test_who_may_start_a_kind_of_work_may_see_and_cancel_its_jobs_and_readers_ma
 ) -> None:
     created = create(client)
     url = f"{BACKUPS}/{created['backup_filename']}"
-    verified = finished(client, client.post(f"{url}/verify", headers=ASYNC))
+    verified = finished(client, client.post(f"{url}/verify?level=light", headers=ASYNC))
     restored = finished(client, client.post(f"{url}/restore", headers=ASYNC))
     everything = [job["id"] for job in (restored, verified, created)]
     for scope, seen, cancellable in [
@@ -239,7 +239,7 @@ def test_only_admins_learn_from_a_job_whom_an_uploaded_backup_lets_in(
 
 
 def test_verifying_needs_the_right_to_create(client: TestClient, as_token: TestClient, site: Site) -> None:
-    url = f"{BACKUPS}/{create(client)['backup_filename']}/verify"
+    url = f"{BACKUPS}/{create(client)['backup_filename']}/verify?level=light"
     for scope, status in [(Scope.BACKUPS_READ, 403), (Scope.BACKUPS_CREATE, 200)]:
         assert become(as_token, site, scope).post(url).status_code == status
 

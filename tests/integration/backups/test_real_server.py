@@ -16,7 +16,10 @@ from tests.e2e.conftest import Server, clean_environment
 from tests.e2e.conftest import server as server  # noqa: PLC0414 - a fixture
 
 MEGABYTE = 1024**2
-NOT_CONTENT = {".lock", ".receiving", ".trash_lock", ".verifying_lock", ".jobs"}
+NOT_CONTENT = {
+    *(".lock", ".receiving", ".trash_lock", ".upkeep", ".verifying_lock", ".jobs"),
+    *("history.db", "history.db-journal"),
+}
 
 
 @pytest.fixture

@@ -97,13 +97,10 @@ def upload(client: TestClient, archive: Path) -> Any:
 
 
 def left_in(site: Site) -> list[str]:
-    """Everything in the folder of backups but its locks."""
+    """Everything in the folder of backups but its locks and its history."""
     names = (path.name for path in site.settings.backups_dir.iterdir())
-    return sorted(
-        name
-        for name in names
-        if name not in {".lock", ".receiving", ".trash_lock", ".verifying_lock", ".jobs"}
-    )
+    known = {".lock", ".receiving", ".trash_lock", ".upkeep", ".verifying_lock", ".jobs"}
+    return sorted(name for name in names if name not in known and not name.startswith("history.db"))
 
 
 def test_an_archive_from_elsewhere_is_listed_as_uploaded_under_its_own_name(
@@ -219,10 +216,12 @@ def hostile(foreign: Path, target: Path) -> Path:
 
 
 def all_but_jobs(site: Site) -> list[Path]:
-    """What is in the data folder; a refused upload may have been a job that failed."""
+    """What is in the data folder; a refused upload may have been a job that failed, and be in the history."""
     jobs = site.settings.backups_dir / ".jobs"
     found = sorted(site.settings.data_dir.rglob("*"))
-    return [path for path in found if not path.is_relative_to(jobs)]
+    return [
+        path for path in found if not path.is_relative_to(jobs) and not path.name.startswith("history.db")
+    ]
 
 
 def test_what_is_refused_leaves_nothing_and_the_site_untouched(

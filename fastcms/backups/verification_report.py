@@ -1,0 +1,99 @@
+"""What a verification tells: of a sound backup, and of the latest verdict on any."""
+
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel
+
+from fastcms.backups.history import VerificationLevel, VerificationOutcome
+from fastcms.backups.schemas import RestoreState
+
+
+class SiteReading(NamedTuple):
+    """What the trial of a restored site found, see `fastcms.trial`; counts as in the manifest."""
+
+    restore: RestoreState
+    schema_revision: str
+    counts: dict[str, int]
+    files_read: int
+    files_read_bytes: int
+    seconds: dict[str, float]
+
+
+class ContentCount(BaseModel):
+    """How many there are: in the site restored from the backup, by its manifest, and on the live site by now.
+
+    `name` is `accounts`, `collections`, `files`, `records`, or `records:NAME` of one collection. What the
+    manifest does not say, or the live site cannot, is null.
+    """
+
+    name: str
+    backup: int
+    manifest: int | None
+    live: int | None
+
+
+class Trial(BaseModel):
+    """How the application did on a site that was restored from the backup.
+
+    `files_read` is how many files were served and had the bytes that were uploaded: a sample of all.
+    `seconds` says how long each step took.
+    """
+
+    restore: RestoreState
+    schema_revision_before: str
+    schema_revision_after: str
+    was_migrated: bool
+    contents: list[ContentCount]
+    seconds: dict[str, float]
+    files_read: int
+    files_read_bytes: int
+
+
+class VerifiedBackup(BaseModel):
+    """Every byte of the backup is as it was written; with a `trial`, it was restored and the site read.
+
+    `counts` are those of the manifest, `problems` those of the site when the backup was made.
+    """
+
+    status: Literal["ok"] = "ok"
+    filename: str
+    size_bytes: int
+    database_size_bytes: int
+    files_size_bytes: int
+    counts: dict[str, int]
+    app_version: str
+    schema_revision: str
+    problems: list[str]
+    level: VerificationLevel
+    verified: datetime
+    seconds: float = 0
+    trial: Trial | None = None
+
+
+class Verification(BaseModel):
+    """The latest verdict on a backup: `report` when it is sound, else `error` as the answer had it."""
+
+    filename: str
+    outcome: VerificationOutcome
+    level: VerificationLevel
+    verified: datetime
+    reason: str | None
+    report: VerifiedBackup | None
+    error: dict[str, Any] | None
+
+
+def compare_counts(
+    backup: dict[str, int], manifest: dict[str, int], live: dict[str, int] | None
+) -> list[ContentCount]:
+    """Put the counts of everything side by side, single collections last."""
+    names = sorted({*backup, *manifest, *(live or {})}, key=lambda name: (":" in name, name))
+    return [
+        ContentCount(
+            name=name,
+            backup=backup.get(name, 0),
+            manifest=manifest.get(name),
+            live=None if live is None else live.get(name, 0),
+        )
+        for name in names
+    ]
