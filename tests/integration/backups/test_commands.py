@@ -50,7 +50,8 @@ def stage(site: Site) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("create", "list", "status", "restores", "cancel", "undo --yes", "discard --yes"),
+        *("create", "list", "status", "storage", "history"),
+        *("restores", "cancel", "undo --yes", "discard --yes"),
         *("delete backup_20250115_100000.zip", "restore backup_20250115_100000.zip --now --yes"),
     ],
 )
@@ -94,8 +95,10 @@ def test_backups_are_listed_and_deleted_on_a_full_disk(stopped: Site, small_disk
     shutil.copytree(stopped.settings.data_dir, small_disk / "data")
     (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free))
     assert answer(full, "admin list")[1]["code"] == "not_enough_space"
-    for command in ("list", "status", "restores"):
+    for command in ("list", "restores"):
         assert answer(full, f"backup {command}")[0] == 0
+    code, status = answer(full, "backup status")
+    assert (code, [reason["code"] for reason in status["reasons"]]) == (1, ["space_critical"])
     assert answer(full, f"backup delete {newest(full)} --yes") == (
         0,
         {"status": "deleted", "filename": newest(stopped)},
@@ -177,16 +180,18 @@ def test_what_is_wrong_with_a_backup_is_said_before_it_is_restored(stopped: Site
     assert shown.returncode == 1
     assert shown.stderr.index(problems[4]) < shown.stderr.index("Replace the database")
     assert "and 2 more" in shown.stderr
-    assert "has 7 problem(s)" in fastcms(stopped.settings.data_dir, "backup status").stderr
-    assert answer(stopped, "backup status")[1]["newest_problems"] == problems
+    assert "with 7 problem(s)" in fastcms(stopped.settings.data_dir, "backup status").stdout
+    code, status = answer(stopped, "backup status")
+    assert (code, status["newest_problems"]) == (0, problems)
     assert answer(stopped, f"backup restore {newest(stopped)} --yes")[1]["problems"] == problems
 
 
 def test_a_damaged_backup_is_seen_in_the_status_and_refused_before_the_question(stopped: Site) -> None:
     archive = stopped.settings.backups_dir / newest(stopped)
     archive.write_bytes(archive.read_bytes()[:-10])
-    [problem] = answer(stopped, "backup status")[1]["newest_problems"]
-    assert newest(stopped) in problem
+    code, status = answer(stopped, "backup status")
+    [problem] = status["newest_problems"]
+    assert (code, newest(stopped) in problem) == (1, True)
     assert answer(stopped, f"backup restore {newest(stopped)}")[0] == 7
 
 
