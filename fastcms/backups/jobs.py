@@ -247,13 +247,14 @@ class _Run(Generic[Result]):
             filename = result.get("filename", self.job.backup_filename)
             update |= {"result": result, "backup_filename": filename, "done_bytes": self.job.total_bytes}
         self.job = self.job.model_copy(update=update | {"error": error})
+        # First: whoever sees that it has ended finds it in the history.
+        history.add_run(self._site, history.run_of(self.job))
         try:
             replace_job_durably(self._folder, self.job)
         except OSError as reason:
             get_logger().warning("How a job ended could not be noted.", job=self.job.id, reason=str(reason))
             with suppress(OSError):  # without a lock it would look as if it had failed
                 forget_job(self._folder, self.job.id)
-        history.add_run(self._site, history.run_of(self.job))
         self._held.close()
         with suppress(OSError):
             forget_lock(self._folder, self.job.id)

@@ -52,7 +52,7 @@ def run_due(site: Site) -> list[Run]:
     """
     runs: list[Run] = []
     errors: list[FastCMSError] = []
-    lock = FileLock(data_paths(site).backups_dir / ".upkeep")
+    lock = FileLock(data_paths(site).backups_dir / ".upkeep_lock")
     with lock.hold(purpose="doing what is due", timeout_seconds=0):
         for step in (_note_ended_jobs, _back_up, _verify_newest, _raise_alarms):
             if site.stopping.is_set():

@@ -76,9 +76,10 @@ class JobSite:
                     yield json.loads(line.removeprefix(b"data: "))
 
     def left(self) -> list[str]:
-        """What there is in the folder of backups, but for locks and the jobs' own files."""
-        names = (path.name for path in self.backups_dir.iterdir())
-        return sorted(name for name in names if name != ".jobs" and not name.endswith(("lock", ".receiving")))
+        """What there is in the folder of backups, but for locks, the history and the jobs' own files."""
+        names = {path.name for path in self.backups_dir.iterdir()}
+        names -= {".jobs", "history.db", "history.db-journal"}
+        return sorted(name for name in names if not name.endswith(("lock", ".receiving")))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
