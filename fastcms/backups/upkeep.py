@@ -117,8 +117,9 @@ def _back_up(site: Site) -> list[Run]:
     if created is None:
         return []
     if created.state is not JobState.SUCCEEDED or created.backup_filename is None:
-        reason = created.error.detail if created.error else ""
-        notifications.heartbeat(site, HeartbeatSignal.FAIL, reason)
+        if not site.stopping.is_set():  # the next start makes it
+            reason = created.error.detail if created.error else ""
+            notifications.heartbeat(site, HeartbeatSignal.FAIL, reason)
         return [created]
     notifications.heartbeat(site, HeartbeatSignal.SUCCESS, created.backup_filename)
     verified = _verify(site, created.backup_filename, VerificationLevel.LIGHT)
