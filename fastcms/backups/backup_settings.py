@@ -6,6 +6,7 @@ servers: its mode is 0600, and nothing shows them again.
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,10 +82,16 @@ def read_settings(site: Site) -> BackupSettings:
     try:
         return BackupSettings.model_validate(given | _read_changes(site))
     except ConfigError as error:
-        get_logger().error(error.message, hint=error.hint)
+        _log_once(error.message, error.hint)
     except ValidationError as error:
-        get_logger().error("Changed settings of backups do not fit.", problems=_describe(error))
+        _log_once(f"Changed settings of backups do not fit: {_describe(error)}.")
     return BackupSettings.model_validate(given)
+
+
+@lru_cache(maxsize=1)
+def _log_once(message: str, hint: str = "") -> None:
+    """Log what every look at the settings finds: a server looks several times a minute."""
+    get_logger().error(message, hint=hint)
 
 
 def settings_problem(site: Site) -> str | None:
