@@ -10,7 +10,7 @@ from fastcms.backups import history
 from fastcms.backups.backup_settings import BackupSettings, read_settings, settings_problem
 from fastcms.backups.deletion import find_uses, hold_backup, remove_backup
 from fastcms.backups.folder import alone, data_paths
-from fastcms.backups.history import Notes, Run, RunKind, VerificationOutcome
+from fastcms.backups.history import Notes, Run, RunKind, VerificationLevel, VerificationOutcome
 from fastcms.backups.job_files import JobError, JobKind, JobState, Trigger, job_id_of, list_jobs
 from fastcms.backups.retention import (
     Candidate,
@@ -179,6 +179,7 @@ def _find_candidates(site: Site) -> list[Candidate]:
             backup.size_bytes,
             (*_find_reasons(backup, noted, uses), *for_all),
             None if noted.verified_outcome is None else noted.verified_outcome == VerificationOutcome.OK,
+            noted.verified_level == VerificationLevel.FULL,
         )
         for backup in backups
         for noted in [notes.get(backup.filename, Notes(backup.filename))]

@@ -60,7 +60,8 @@ class Policy:
 class Candidate:
     """A backup, with the reasons for which it must stay whatever the policy says.
 
-    is_sound is what its latest verification has found; None when there was none.
+    is_sound is what its latest verification has found; None when there was none. is_proven: a site was
+    restored from it, as a test.
     """
 
     filename: str
@@ -68,6 +69,7 @@ class Candidate:
     size_bytes: int
     protections: tuple[Reason, ...] = ()
     is_sound: bool | None = None
+    is_proven: bool = False
 
     @property
     def is_uploaded(self) -> bool:
@@ -142,6 +144,13 @@ def _find_newest(own: Sequence[Candidate]) -> Iterator[tuple[str, Reason]]:
         yield (
             newest_verified.filename,
             Reason(ReasonCode.NEWEST_VERIFIED, "the newest backup that a verification found sound"),
+        )
+    # Every new backup is compared byte by byte, and only one a month is restored.
+    newest_proven = next((backup for backup in own if backup.is_sound and backup.is_proven), None)
+    if newest_proven is not None and newest_proven is not newest_verified:
+        yield (
+            newest_proven.filename,
+            Reason(ReasonCode.NEWEST_VERIFIED, "the newest backup that was restored as a test"),
         )
 
 

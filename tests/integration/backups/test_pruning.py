@@ -92,6 +92,10 @@ def add_run(site: Site, state: JobState) -> None:
     history.add_run(site, run)
 
 
+def note_verified(site: Site, filename: str, level: VerificationLevel) -> None:
+    history.note(site, filename, verified_outcome=VerificationOutcome.OK, verified_level=level)
+
+
 def job_of(kind: JobKind, backup_filename: str | None = None) -> Job:
     now = utc_now()
     return Job(
@@ -140,6 +144,15 @@ def test_pinned_uploaded_staged_and_verified_ones_stay(real: Site) -> None:
     restoring.cancel_restore(real)
     pruning.unpin(real, OLDER)
     assert pruning.prune(real, "somebody").removed == [OLDER, OLD]
+
+
+def test_what_was_restored_as_a_test_stays_until_a_newer_one_was(site: Site) -> None:
+    """Newer ones were only compared with their checksums."""
+    note_verified(site, OLDER, VerificationLevel.FULL)
+    note_verified(site, NEWEST, VerificationLevel.LIGHT)
+    assert pruning.prune(site, "somebody").removed == [OLD]
+    note_verified(site, NEWEST, VerificationLevel.FULL)
+    assert pruning.prune(site, "somebody").removed == [OLDER]
 
 
 def test_while_the_newest_backup_is_damaged_nothing_is_removed(site: Site) -> None:

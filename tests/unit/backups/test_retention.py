@@ -46,6 +46,7 @@ candidates = st.builds(
     size_bytes=st.integers(0, 100),
     protections=st.sampled_from([(), (), (), (), (PINNED,), (UPLOADED,)]),
     is_sound=st.sampled_from([None, None, True, True, False]),
+    is_proven=st.booleans(),
 )
 histories = st.lists(candidates, max_size=40, unique_by=lambda backup: backup.filename)
 # Nothing but backups that were made here, of which nothing else is known.
@@ -151,6 +152,7 @@ def test_what_is_needed_most_always_stays(backups: list[Candidate], policy: Poli
         newest_of(own),
         newest_of(backup for backup in own if backup.is_sound is not False),
         newest_of(backup for backup in own if backup.is_sound),
+        newest_of(backup for backup in own if backup.is_sound and backup.is_proven),
     ):
         assert needed is None or needed.filename in names
 
