@@ -9,7 +9,7 @@ from starlette_admin import route
 
 from fastcms.accounts.api import client_address
 from fastcms.accounts.schemas import Caller
-from fastcms.backups import jobs, receiving, restoring, service, tasks
+from fastcms.backups import deletion, jobs, receiving, restoring, service, tasks
 from fastcms.backups.answers import archive_answer
 from fastcms.backups.creation import RESTORE_REFUSED
 from fastcms.database import utc_now
@@ -136,7 +136,7 @@ class BackupsPage(Page):
     @errors_as_messages
     async def delete(self, request: Request) -> Response:
         filename = request.path_params["filename"]
-        await in_thread(service.delete_backup, get_site(request), filename)
+        await in_thread(deletion.delete_backup, get_site(request), filename, get_visitor(request).name)
         _log(request, "backup deleted", filename)
         return self.done(request, f"Deleted {filename}.")
 

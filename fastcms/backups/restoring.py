@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from fastcms.accounts.models import LoginSession
 from fastcms.backups import contents, receiving, verification
 from fastcms.backups.creation import OMITTED_TABLES
+from fastcms.backups.deletion import hold_backup
 from fastcms.backups.engine import live, staging, swap, undo
 from fastcms.backups.engine.paths import State, beside
 from fastcms.backups.engine.pending import (
@@ -24,7 +25,6 @@ from fastcms.backups.engine.verify import check_database, open_unchanged
 from fastcms.backups.folder import alone, data_paths, explained
 from fastcms.backups.origin import Origin, hold_records, read_origin
 from fastcms.backups.schemas import RestoreState, RestoreStatus, describe_latest, describe_pending
-from fastcms.backups.service import find_backup
 from fastcms.content.schemas import RecordQuery
 from fastcms.content.service import list_collections, list_records
 from fastcms.database import Base, known_revisions, utc_now
@@ -57,8 +57,9 @@ def stage_restore(
         alone(paths, "staging a restore"),
         # Until the end: nobody can give the name to another archive.
         hold_records(paths, timeout_seconds=_WAIT_FOR_UPLOADS_SECONDS),
+        hold_backup(site, filename) as backup,
     ):
-        archive_path = Path(find_backup(site, filename).path)
+        archive_path = Path(backup.path)
         _require_unchanged(archive_path, approved)
         swap.finish_what_is_over(paths)
         staging.require_nothing_pending(paths)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from fastcms.backups import receiving, restoring, service
+from fastcms.backups import pruning, receiving, restoring, service
 from fastcms.backups.folder import alone, data_paths
 from fastcms.media import service as media
 from fastcms.site import Site
@@ -83,6 +83,14 @@ def test_a_backup_that_is_not_there_is_a_message_and_no_error(admin_browser: Bro
             assert "PK" not in page.text[:2]
         deleted = admin_browser.send(f"/backups/{name}/delete", {}, page="/backups")
         assert deleted.status_code in {200, 404, 405}
+    assert len(service.list_backups(site)) == 1
+
+
+def test_a_pinned_backup_is_not_deleted_and_the_page_says_why(admin_browser: Browser, site: Site) -> None:
+    backup = service.create_backup(site)
+    pruning.pin(site, backup.filename, "somebody")
+    refused = admin_browser.send(f"/backups/{backup.filename}/delete", {}, page="/backups")
+    assert f"{backup.filename} is pinned: somebody wants it kept." in refused.text
     assert len(service.list_backups(site)) == 1
 
 

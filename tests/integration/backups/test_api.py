@@ -136,6 +136,9 @@ def routes(filename: str) -> list[tuple[str, str, Scope]]:
         ("GET", f"{BACKUPS}/{filename}/download", Scope.ADMIN),
         ("POST", f"{BACKUPS}/{filename}/restore", Scope.ADMIN),
         ("DELETE", f"{BACKUPS}/restore", Scope.ADMIN),
+        ("GET", f"{BACKUPS}/retention", Scope.BACKUPS_READ),
+        ("PUT", f"{BACKUPS}/{filename}/pin", Scope.ADMIN),
+        ("DELETE", f"{BACKUPS}/{filename}/pin", Scope.ADMIN),
         ("DELETE", f"{BACKUPS}/{filename}", Scope.ADMIN),
     ]
 
