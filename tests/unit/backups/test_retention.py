@@ -285,9 +285,12 @@ def test_a_year_of_daily_backups_ends_with_what_the_default_promises() -> None:
 def test_the_example_of_the_documentation_is_true() -> None:
     """docs/backup-restore.md, "Which backups stay"."""
     nights = [at("2024-09-01T02:00").created + timedelta(days=number) for number in range(137)]
-    decisions = decide([*map(plain, nights), at("2025-01-14T16:30")], DEFAULT, "UTC")
+    backups = [replace(backup, is_sound=True) for backup in map(plain, nights)]
+    backups[122] = replace(backups[122], is_proven=True)
+    decisions = decide([*backups, at("2025-01-14T16:30")], DEFAULT, "UTC")
     stays = {f"{d.created:%m-%d %H}": codes(d) for d in decisions if d.keep}
-    assert (len(decisions), len(stays)) == (138, 14)
+    assert (len(decisions), len(stays)) == (138, 15)
+    assert stays["01-01 02"] == ["newest_verified"]
     assert list(stays)[:3] == ["01-15 02", "01-14 16", "01-14 02"]
     assert stays["01-14 02"] == ["last"]
     assert [day for day in stays if "daily" in stays[day]][1:] == [
