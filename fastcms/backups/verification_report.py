@@ -72,14 +72,17 @@ class VerifiedBackup(BaseModel):
 
 
 class Verification(BaseModel):
-    """The latest verdict on a backup: `report` when it is sound, else `error` as the answer had it."""
+    """The latest verdict on a backup, with what the answer had: `report` when it is sound, else `error`.
+
+    They may have been noted by another version of FastCMS.
+    """
 
     filename: str
     outcome: VerificationOutcome
     level: VerificationLevel
     verified: datetime
     reason: str | None
-    report: VerifiedBackup | None
+    report: dict[str, Any] | None
     error: dict[str, Any] | None
 
 

@@ -99,6 +99,8 @@ def test_whatever_an_admin_sends_is_answered_as_the_schema_says(case: AnyCase, l
     if case.path_parameters:
         things = live.things_of(case.operation.label)
         case.path_parameters = {name: things[name] for name in case.path_parameters}
+        if case.operation.path.endswith("/verify"):
+            case.query = {"level": "light"}  # another one starts a site: each takes a while
         case.call_and_validate(base_url=live.server.url, session=live.admin, checks=CHECKS)
 
 

@@ -38,8 +38,8 @@ class WholeCheck:
                 "What it holds is undamaged, but around that a byte of the file is not as it was written: "
                 f"its CRC-32 is {crc32:08x}, not {self._known_crc32:08x}.",
                 code="archive_changed",
-                hint="It can still be restored. But something changes files on this disk: look at its "
-                "health, and make a new backup.",
+                hint="It can still be restored. But unless somebody has exchanged the file, something "
+                "changes files on this disk: look at its health, and make a new backup.",
             )
 
 
