@@ -4,7 +4,7 @@ What was told is kept in a mark of the history. Whoever cannot be reached is tri
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -38,8 +38,8 @@ from fastcms.logs import get_logger
 from fastcms.site import Site
 
 _MARK = "alarms"
-# Beside all that needs attention: this will, unless somebody acts before.
-_ALARMING_WARNINGS = frozenset({"space_low"})
+# Beside all that needs attention: this will, unless somebody acts before. Until then, nothing old is removed.
+_ALARMING_WARNINGS = frozenset({"space_low", "history_begun_anew", "settings_unreadable"})
 # What has become worse is not over.
 _BECOMES = {"space_low": "space_critical"}
 _REPEATED_AFTER = timedelta(days=1)
@@ -94,13 +94,14 @@ def raise_alarms(site: Site) -> None:
     if site.stopping.is_set():
         return
     lock = FileLock(data_paths(site).backups_dir / ".alarms_lock")
-    try:
-        with lock.hold(purpose="raising alarms", timeout_seconds=0):
-            _raise_alarms(site)
-    except BackupBusyError:  # another process is at it
-        return
-    except FastCMSError as error:
-        get_logger().error("Alarms could not be raised.", reason=error.message)
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock.hold(purpose="raising alarms", timeout_seconds=0))
+        except BackupBusyError:  # another process is at it
+            return
+        except FastCMSError:  # a disk that is read-only by now, of which people are to be told
+            pass
+        _raise_alarms(site)
 
 
 def find_alarms(site: Site) -> list[Alarm]:
@@ -231,9 +232,12 @@ def _count_failures(site: Site, alarm: Alarm, settings: BackupSettings) -> str:
     kind = _COUNTED.get(alarm.code)
     if kind is None:
         return ""
-    success = history.latest_run(site, kind, state=JobState.SUCCEEDED)
-    since = success.started if success else None
-    count = history.count_runs(site, kind=kind, state=JobState.FAILED, since=since)
+    try:
+        success = history.latest_run(site, kind, state=JobState.SUCCEEDED)
+        since = success.started if success else None
+        count = history.count_runs(site, kind=kind, state=JobState.FAILED, since=since)
+    except FastCMSError:  # status says so
+        return ""
     return describe_failures(count, since, settings.timezone)
 
 

@@ -11,6 +11,7 @@ from fastcms.backups.backup_settings import BackupSettings, read_settings, setti
 from fastcms.backups.deletion import find_uses, hold_backup, remove_backup
 from fastcms.backups.folder import alone, data_paths
 from fastcms.backups.history import Notes, Run, RunKind, VerificationLevel, VerificationOutcome
+from fastcms.backups.history_file import damaged_history
 from fastcms.backups.job_files import JobError, JobKind, JobState, Trigger, job_id_of, list_jobs
 from fastcms.backups.retention import (
     Candidate,
@@ -115,6 +116,8 @@ def prune(site: Site, requested_by: str, trigger: Trigger = Trigger.MANUAL) -> P
     with alone(data_paths(site), "removing old backups"):
         going = [decision for decision in plan(site) if not decision.keep]
         for decision in reversed(going):  # the oldest first
+            if site.stopping.is_set():  # the next time
+                break
             try:
                 backup = remove_backup(site, decision.filename)
             except (BackupNotFoundError, ConflictError) as error:
@@ -206,7 +209,7 @@ def _find_reasons_for_all(site: Site, backups: Sequence[Backup]) -> Iterator[Rea
     if settings_problem(site) is not None:
         why = "the policy is not known, for the changed settings of backups cannot be read"
         yield Reason(ReasonCode.NOTHING_GOES, why)
-    if (damaged_path := history.damaged_history(site)) is not None:
+    if (damaged_path := damaged_history(site)) is not None:
         why = "the history was damaged, and with it the pins: set them again, and then delete"
         yield Reason(ReasonCode.NOTHING_GOES, f"{why} {damaged_path}")
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Valid
 from fastcms.backups import history
 from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.history import RunKind
+from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import JobKind, JobState, list_jobs
 from fastcms.cron import OFF, check_schedule, check_timezone, latest_time, next_times
 from fastcms.errors import BackupError
@@ -187,6 +188,6 @@ def _write(site: Site, duty: Duty, noticed: _Noticed) -> None:
     history.write_mark(site, f"schedule:{duty}", mark)
     if history.read_mark(site, f"schedule:{duty}") != mark:
         raise BackupError(
-            f"That a {duty} is due, or done, could not be noted in {history.history_path(site)}.",
+            f"That a {duty} is due, or done, could not be noted in {history_path(site)}.",
             hint="The log says why. Look at the disk's free space, and at the owner of that file.",
         )

@@ -15,6 +15,7 @@ from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.folder import explained
 from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.history_file import damaged_history
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
 from fastcms.backups.reasons import (
     Facts,
@@ -126,7 +127,8 @@ def describe_status(site: Site, now: datetime | None = None) -> Status:
     unseen: list[Reason] = []
     listed = _try(unseen, attention, "the backups", lambda: list_backups(site), list[Backup]())
     jobs = _try(unseen, warning, "the jobs", lambda: list_jobs(site), list[Job]())
-    remembered = _try(unseen, warning, "the history", lambda: _remember(site, now), _Remembered())
+    # Without it nobody knows what is due: no backup is made by itself.
+    remembered = _try(unseen, attention, "the history", lambda: _remember(site, now), _Remembered())
     restores = _try(
         unseen, warning, "the restores", lambda: restoring.list_restores(site), list[RestoreReceipt]()
     )
@@ -204,7 +206,7 @@ def _remember(site: Site, now: datetime) -> _Remembered:
         next_run=schedule.next_run(site, Duty.BACKUP, now),
         overdue_since=schedule.overdue_since(site, now),
         undelivered=_find_undelivered(site),
-        damaged_history=history.damaged_history(site),
+        damaged_history=damaged_history(site),
     )
 
 

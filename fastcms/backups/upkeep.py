@@ -7,7 +7,7 @@ so a process that is killed leaves a schedule that goes on, and a job that the n
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from fastcms.backups import alarms, history, jobs, notifications, pruning, sched
 from fastcms.backups.delivery import HeartbeatSignal
 from fastcms.backups.folder import data_paths
 from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.history_file import mend_history
 from fastcms.backups.job_files import Job, JobState, Trigger, job_id_of, list_jobs
 from fastcms.backups.schedule import Duty
 from fastcms.database import format_utc, utc_now
@@ -32,15 +33,23 @@ _BY = "schedule"
 
 @contextmanager
 def keeping_up(site: Site) -> Iterator[None]:
-    """Look in the background for what is due, for as long as the server runs; then cancel what is at work."""
-    thread = threading.Thread(target=_keep_up, args=[site], name="upkeep", daemon=True)
-    thread.start()
+    """Look in the background for what is due, for as long as the server runs; then cancel what is at work.
+
+    Alarms have a thread of their own: they are raised while a backup takes hours, and when none can be made.
+    """
+    threads = [
+        threading.Thread(target=work, args=[site], name=work.__name__, daemon=True)
+        for work in (_keep_up, _keep_raising_alarms)
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         site.stopping.set()
         with default_signals():  # as in `startup`: a second Ctrl+C does not wait
-            thread.join()
+            for thread in threads:
+                thread.join()
 
 
 def run_due(site: Site) -> list[Run]:
@@ -54,7 +63,7 @@ def run_due(site: Site) -> list[Run]:
     errors: list[FastCMSError] = []
     lock = FileLock(data_paths(site).backups_dir / ".upkeep_lock")
     with lock.hold(purpose="doing what is due", timeout_seconds=0):
-        for step in (_note_ended_jobs, _back_up, _verify_newest, _raise_alarms):
+        for step in (_mend_history, _note_ended_jobs, _back_up, _verify_newest, _raise_alarms):
             if site.stopping.is_set():
                 break
             try:
@@ -88,9 +97,26 @@ def _keep_up(site: Site) -> None:
 
 def _wait_a_little(site: Site, began: datetime) -> None:
     """Begin a backup that is due at its time, not one that is caught up after the start, a while later."""
-    due = schedule.find_due(site, Duty.BACKUP, utc_now())
+    due = None
+    with suppress(FastCMSError):  # `run_due` says so
+        due = schedule.find_due(site, Duty.BACKUP, utc_now())
     if due is not None and due > began:
-        site.stopping.wait(random.uniform(0, _JITTER_SECONDS))  # noqa: S311 - no secret
+        # Where there is a backup every few minutes, none is left out.
+        tenths = [(later - due).total_seconds() / 10 for later in schedule.next_runs(site, 1, due)]
+        site.stopping.wait(random.uniform(0, min([_JITTER_SECONDS, *tenths])))  # noqa: S311 - no secret
+
+
+def _keep_raising_alarms(site: Site) -> None:
+    while not site.stopping.wait(_TICK_SECONDS):
+        try:
+            alarms.raise_alarms(site)
+        except Exception as error:  # noqa: BLE001 - the next time may succeed
+            get_logger().error("Unexpected error", exc_info=error)
+
+
+def _mend_history(site: Site) -> list[Run]:
+    mend_history(site)
+    return []
 
 
 def _note_ended_jobs(site: Site) -> list[Run]:

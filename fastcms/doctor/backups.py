@@ -11,7 +11,7 @@ from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.extraction import extract_archive
 from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.progress import ignore_progress
-from fastcms.backups.history import history_path
+from fastcms.backups.history_file import history_path
 from fastcms.backups.reasons import ReasonLevel
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import find_newest, list_backups

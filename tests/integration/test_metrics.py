@@ -16,6 +16,7 @@ from fastcms.backups import history, jobs, service, tasks
 from fastcms.backups.engine.pending import Kind, RestoreReceipt, add_receipt
 from fastcms.backups.folder import data_paths
 from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import JobError, JobState, Trigger, job_id_of
 from fastcms.config import Settings
 from fastcms.database import utc_now
@@ -197,7 +198,7 @@ def test_a_download_is_counted_once_it_is_complete(client: TestClient, site: Sit
 
 def test_what_cannot_be_read_is_left_out_and_named(client: TestClient, site: Site) -> None:
     service.create_backup(site)
-    path = history.history_path(site)
+    path = history_path(site)
     path.unlink(missing_ok=True)
     path.mkdir()
     samples = scrape(client)

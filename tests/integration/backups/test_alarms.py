@@ -3,28 +3,36 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import time_machine
 
-from fastcms.backups import history, service
+from fastcms.backups import history, jobs, service, upkeep
 from fastcms.backups.alarms import find_alarms, raise_alarms
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.pending import Kind, RestoreReceipt, add_receipt
+from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import data_paths
-from fastcms.backups.history import Run, RunKind, history_path
-from fastcms.backups.job_files import JobError, JobState, Trigger, job_id_of
+from fastcms.backups.history import Run, RunKind
+from fastcms.backups.history_file import history_path
+from fastcms.backups.job_files import JobError, JobKind, JobState, Trigger, job_id_of
+from fastcms.backups.jobs import Task
 from fastcms.backups.schemas import RestoreState
 from fastcms.backups.storage import measure_storage
-from fastcms.backups.upkeep import run_due
+from fastcms.backups.upkeep import keeping_up, run_due
 from fastcms.config import Settings
 from fastcms.database import format_utc, utc_now
+from fastcms.errors import BackupError
+from fastcms.locks import FileLock
 from fastcms.logs import configure_logs
 from fastcms.site import Site, new_site
 from fastcms.startup import serve_site, use_site
+from tests.conftest import AS_ROOT
 from tests.e2e.conftest import clean_environment
 from tests.far_side import FarSide, listening, refusing_host
 
@@ -380,6 +388,50 @@ def test_a_round_of_what_is_due_raises_alarms(site: Site, far_side: FarSide) -> 
     with use_site(site, "a test"):
         run_due(site)
     assert far_side.titles == ["Backups need attention"]
+
+
+def test_alarms_are_raised_while_a_backup_takes_long(
+    site: Site, far_side: FarSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_TICK_SECONDS", 0.05)
+    newest(site).write_bytes(b"damaged")
+    lock = FileLock(data_paths(site).backups_dir / ".upkeep_lock")
+    with use_site(site, "a test"), lock.hold(), keeping_up(site):
+        deadline = time.monotonic() + 30
+        while not far_side.titles and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert far_side.titles == ["Backups need attention"]
+
+
+def test_a_disk_that_has_become_read_only_is_told_once(
+    watched: Site, far_side: FarSide, small_disk: Path
+) -> None:
+    backups_dir = data_paths(watched).backups_dir
+    shutil.copytree(backups_dir, small_disk, dirs_exist_ok=True)
+    shutil.rmtree(backups_dir)
+    backups_dir.symlink_to(small_disk)
+    subprocess.run([*AS_ROOT, "mount", "-o", "remount,ro", small_disk], check=True)
+    for _ in range(3):
+        raise_alarms(watched)
+    assert far_side.titles == ["Backups need attention"]
+    assert "is read-only: nothing can be saved" in far_side.messages[0]["message"]
+
+
+def test_a_backup_that_fails_is_told_when_the_history_cannot_be_read(
+    watched: Site, far_side: FarSide, clock: time_machine.Traveller
+) -> None:
+    clock.shift(HOUR)
+    with use_site(watched, "a test"), pytest.raises(BackupError):
+        jobs.run(watched, Task(JobKind.CREATE, "me", break_down, lambda body: body))
+    history_path(watched).unlink()
+    history_path(watched).mkdir()
+    raise_alarms(watched)
+    assert "The disk is broken." in far_side.messages[0]["message"]
+
+
+def break_down(on_progress: OnProgress) -> NoReturn:
+    on_progress(Progress("breaking down", 1, 1))
+    raise BackupError("The disk is broken.")
 
 
 def test_a_server_that_stops_raises_no_alarm(

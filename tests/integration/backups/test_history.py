@@ -1,6 +1,6 @@
 """The history of backups: it survives what it has to, and never stops anybody."""
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,10 +8,12 @@ import pytest
 
 from fastcms.backups import history, jobs, service, tasks
 from fastcms.backups.history import Run, RunKind
+from fastcms.backups.history_file import damaged_history, history_path, mend_history
 from fastcms.backups.job_files import JobState, Trigger
 from fastcms.durability import remove
 from fastcms.errors import BackupError
 from fastcms.site import Site
+from fastcms.sqlite import sqlite3
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -34,6 +36,14 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(4096))
+
+
+def damage_page(path: Path, table: str) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table]).fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
 
 
 def test_every_job_that_ends_is_kept(site: Site) -> None:
@@ -80,7 +90,7 @@ def test_notes_and_marks_keep_the_latest(site: Site) -> None:
 
 
 def test_a_backup_is_made_and_listed_without_a_history(site: Site) -> None:
-    path = history.history_path(site)
+    path = history_path(site)
     path.unlink(missing_ok=True)
     path.mkdir()
     backup = jobs.run(site, tasks.creation(site, "me"))
@@ -91,7 +101,7 @@ def test_a_backup_is_made_and_listed_without_a_history(site: Site) -> None:
 
 def test_a_damaged_history_is_set_aside_and_begun_anew(site: Site) -> None:
     history.add_run(site, run(1))
-    path = history.history_path(site)
+    path = history_path(site)
     path.write_bytes(b"not a database at all" * 1000)
     assert history.list_runs(site) == []
     history.add_run(site, run(2))
@@ -100,9 +110,36 @@ def test_a_damaged_history_is_set_aside_and_begun_anew(site: Site) -> None:
     assert kept.read_bytes().startswith(b"not a database")
 
 
+@pytest.mark.parametrize("table", ["runs", "notes", "marks"])
+def test_one_damaged_page_is_noticed_and_the_history_begun_anew(site: Site, table: str) -> None:
+    history.add_run(site, run(1))
+    history.note(site, "a.zip", seconds=1)
+    path = history_path(site)
+    damage_page(path, table)
+    assert damaged_history(site) == path
+    mend_history(site)
+    (kept,) = path.parent.glob("history.db.damaged-*")
+    assert damaged_history(site) == kept
+    history.add_run(site, run(2))
+    assert (len(history.list_runs(site)), history.read_notes(site)) == (1, {})
+
+
+def test_what_does_not_fit_a_damaged_page_is_noted_in_a_new_history(site: Site) -> None:
+    history.write_mark(site, "x", 1)
+    damage_page(history_path(site), "marks")
+    history.write_mark(site, "x", 2)
+    assert history.read_mark(site, "x") == 2
+
+
+def test_a_sound_history_is_not_begun_anew(site: Site) -> None:
+    history.add_run(site, run(1))
+    mend_history(site)
+    assert len(history.list_runs(site)) == 1
+
+
 def test_only_its_owner_may_read_it(site: Site) -> None:
     history.add_run(site, run(1))
-    for path in history.history_path(site).parent.glob("history.db*"):
+    for path in history_path(site).parent.glob("history.db*"):
         assert path.stat().st_mode & 0o777 == 0o600
 
 

@@ -10,7 +10,7 @@ from fastcms.backups import delivery, notifications
 from fastcms.backups.alarms import raise_alarms
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.delivery import HeartbeatSignal, Message
-from fastcms.backups.history import history_path
+from fastcms.backups.history_file import history_path
 from fastcms.backups.notifications import heartbeat, latest_deliveries, latest_heartbeat, send
 from fastcms.backups.status import describe_status
 from fastcms.backups.upkeep import run_due

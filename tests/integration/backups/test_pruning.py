@@ -11,6 +11,7 @@ from fastcms.backups import deletion, history, jobs, pruning, receiving, restori
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.progress import Progress
 from fastcms.backups.history import Run, RunKind, VerificationLevel, VerificationOutcome
+from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import (
     Job,
     JobKind,
@@ -190,7 +191,7 @@ def test_a_backup_that_was_killed_has_failed(site: Site) -> None:
 
 def lose_history(site: Site) -> None:
     history.note(site, OLD, pinned="2020-01-01T00:00:00.000000Z", pinned_by="somebody")
-    history.history_path(site).write_bytes(b"no database " * 1000)
+    history_path(site).write_bytes(b"no database " * 1000)
 
 
 def spoil_settings(site: Site) -> None:
@@ -207,8 +208,8 @@ def test_nothing_is_removed_while_it_is_not_known_what_to_keep(
 
 
 def test_nothing_is_removed_while_the_history_cannot_be_read(site: Site) -> None:
-    history.history_path(site).unlink(missing_ok=True)
-    history.history_path(site).mkdir()
+    history_path(site).unlink(missing_ok=True)
+    history_path(site).mkdir()
     with pytest.raises(BackupError, match="Reading the history of backups failed"):
         pruning.prune(site, "somebody")
     with pytest.raises(BackupError) as caught:

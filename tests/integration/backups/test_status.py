@@ -16,6 +16,7 @@ from fastcms.backups import history, jobs, notifications, restoring, service, st
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.delivery import Message, MessageLevel
 from fastcms.backups.engine.progress import OnProgress, Progress
+from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import Job, JobKind, JobState, job_id_of, jobs_dir, replace_job
 from fastcms.backups.jobs import Task
 from fastcms.backups.origin import Newcomers, Origin, write_origin
@@ -156,7 +157,7 @@ def test_a_backup_of_another_machine_does_not_count(backed_up: Site, tmp_path: P
 
 
 def test_a_backup_that_the_history_does_not_know_counts(backed_up: Site) -> None:
-    history.history_path(backed_up).unlink()
+    history_path(backed_up).unlink()
     fail(backed_up)
     assert seen(backed_up) == ("attention", {"backup_failed"})
     later = utc_now() + timedelta(seconds=2)
@@ -167,7 +168,7 @@ def test_a_backup_that_the_history_does_not_know_counts(backed_up: Site) -> None
 @pytest.mark.parametrize("is_known", [True, False])
 def test_a_newest_backup_that_was_cut_off_needs_attention(backed_up: Site, is_known: bool) -> None:
     if not is_known:
-        history.history_path(backed_up).unlink()
+        history_path(backed_up).unlink()
     os.truncate(archive(backed_up), 1000)
     assert seen(backed_up) == ("attention", {"newest_backup_damaged"})
 
@@ -177,7 +178,7 @@ def test_what_the_newest_backup_lacks_is_said(backed_up: Site, is_known: bool) -
     (backed_up.settings.files_dir / "tab\t").write_text("no name for a backup")
     problems = create(backed_up).problems
     if not is_known:
-        history.history_path(backed_up).unlink()
+        history_path(backed_up).unlink()
     status = describe_status(backed_up)
     assert (status.state, status.is_safe, codes(status)) == ("warnings", True, {"newest_backup_incomplete"})
     assert status.last_success is not None
@@ -192,7 +193,7 @@ def test_a_backup_that_no_restore_would_take_needs_attention(backed_up: Site) ->
 
 
 def test_a_damaged_history_is_a_warning_until_it_is_removed(backed_up: Site) -> None:
-    history.history_path(backed_up).write_bytes(b"no database" * 1000)
+    history_path(backed_up).write_bytes(b"no database" * 1000)
     assert seen(backed_up) == ("warnings", {"history_begun_anew"})
     create(backed_up)
     assert seen(backed_up) == ("warnings", {"history_begun_anew"})
@@ -202,11 +203,11 @@ def test_a_damaged_history_is_a_warning_until_it_is_removed(backed_up: Site) -> 
 
 
 def test_what_cannot_be_looked_at_is_said_and_hides_nothing_else(backed_up: Site) -> None:
-    history.history_path(backed_up).unlink()
-    history.history_path(backed_up).mkdir()
+    history_path(backed_up).unlink()
+    history_path(backed_up).mkdir()
     (backed_up.settings.backups_dir / "settings.json").write_text("no settings")
     status = describe_status(backed_up)
-    assert (status.state, codes(status)) == ("warnings", {"cannot_look", "settings_unreadable"})
+    assert (status.state, codes(status)) == ("attention", {"cannot_look", "settings_unreadable"})
     assert status.last_success is not None
     assert status.storage is not None
 

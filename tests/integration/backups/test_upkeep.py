@@ -19,6 +19,7 @@ from fastcms.backups import history, schedule, service, upkeep
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.folder import alone, data_paths
 from fastcms.backups.history import RunKind
+from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import JobState, Trigger, list_jobs
 from fastcms.backups.schedule import Duty
 from fastcms.backups.schemas import BackupKind
@@ -287,7 +288,7 @@ def test_a_schedule_that_is_changed_while_the_server_runs_takes_effect(settings:
 def test_a_step_that_cannot_be_done_stops_no_other(served: Site) -> None:
     make_due(served)
     make_due(served, Duty.VERIFICATION)
-    with closing(sqlite3.connect(history.history_path(served))) as database:
+    with closing(sqlite3.connect(history_path(served))) as database:
         database.execute(
             "CREATE TRIGGER broken BEFORE INSERT ON marks WHEN new.name = 'schedule:backup' "
             "BEGIN SELECT RAISE(ABORT, 'broken'); END"

@@ -8,6 +8,7 @@ import pytest
 
 from fastcms.backups import history, service
 from fastcms.backups.backup_settings import change_settings
+from fastcms.backups.history_file import history_path
 from fastcms.site import Site
 from fastcms.startup import use_site
 from tests.integration.doctor.conftest import (
@@ -30,7 +31,7 @@ def make_old(site: Site, age: timedelta) -> None:
 
 def damage_history(site: Site) -> None:
     history.write_mark(site, "anything", "so that there is one")
-    overwrite(history.history_path(site), 4096, b"?" * 100)
+    overwrite(history_path(site), 4096, b"?" * 100)
 
 
 BACKUPS: dict[str, tuple[Callable[[Site], object], set[str]]] = {
@@ -44,7 +45,7 @@ BACKUPS: dict[str, tuple[Callable[[Site], object], set[str]]] = {
         lambda site: add_private_file(data(site, "backups/history.db"), b"no database" * 1000),
         {"backup_warning", "history_damaged"},
     ),
-    "with a damaged history": (damage_history, {"history_damaged"}),
+    "with a damaged history": (damage_history, {"backup_warning", "history_damaged"}),
     "without a schedule": (lambda site: change_settings(site, {"schedule": "off"}), {"backup_warning"}),
     "for everybody": (lambda site: backup_path(site).chmod(0o644), {"mode_open"}),
 }

@@ -9,6 +9,7 @@ import pytest
 from fastcms.backups import history, schedule
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.history import Run, RunKind
+from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import (
     Job,
     JobKind,
@@ -319,7 +320,7 @@ def test_a_mark_that_makes_no_sense_is_begun_anew(site: Site, mark: object) -> N
 
 def test_an_attempt_that_cannot_be_remembered_is_not_begun(seen: Site) -> None:
     """Otherwise there would be one backup after the other."""
-    with closing(sqlite3.connect(history.history_path(seen))) as database:
+    with closing(sqlite3.connect(history_path(seen))) as database:
         database.execute(
             "CREATE TRIGGER broken BEFORE INSERT ON marks BEGIN SELECT RAISE(ABORT, 'broken'); END"
         )
