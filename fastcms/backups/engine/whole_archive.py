@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.progress import Work
-from fastcms.backups.engine.refusals import corrupt
+from fastcms.errors import CorruptArchiveError
 
 # Gets what an archive says of itself and the CRC-32 of its file, when all else of it was found to be sound.
 # Raises an ArchiveError to refuse it.
@@ -34,7 +34,7 @@ class WholeCheck:
     def __call__(self, manifest: BackupManifest, crc32: int) -> None:
         self.manifest, self.crc32 = manifest, crc32
         if self._known_crc32 not in (None, crc32):
-            raise corrupt(
+            raise CorruptArchiveError(
                 "What it holds is undamaged, but around that a byte of the file is not as it was written: "
                 f"its CRC-32 is {crc32:08x}, not {self._known_crc32:08x}.",
                 code="archive_changed",
