@@ -139,21 +139,25 @@ def _back_up(site: Site) -> list[Run]:
         notifications.heartbeat(site, HeartbeatSignal.START)
 
     created = _do(site, tasks.creation(site, _BY, Trigger.SCHEDULED), tell_of_start)
-    _settle(site, Duty.BACKUP, created)
-    if created is None:
-        return []
-    if created.state is not JobState.SUCCEEDED or created.backup_filename is None:
-        if not site.stopping.is_set():  # the next start makes it
-            reason = created.error.detail if created.error else ""
-            notifications.heartbeat(site, HeartbeatSignal.FAIL, reason)
-        return [created]
-    notifications.heartbeat(site, HeartbeatSignal.SUCCESS, created.backup_filename)
+    try:
+        _settle(site, Duty.BACKUP, created)
+    finally:
+        _tell_of_end(site, created)
+    if created is None or created.state is not JobState.SUCCEEDED or created.backup_filename is None:
+        return [created] if created else []
     verified = _verify(site, created.backup_filename, VerificationLevel.LIGHT)
     pruned = None
     # Older backups stay while the new one is in doubt.
     if verified is None or verified.state is JobState.SUCCEEDED:
         pruned = _prune(site)
     return [run for run in (created, verified, pruned) if run is not None]
+
+
+def _tell_of_end(site: Site, created: Run | None) -> None:
+    if created is not None and created.state is JobState.SUCCEEDED:
+        notifications.heartbeat(site, HeartbeatSignal.SUCCESS, created.backup_filename or "")
+    elif created is not None and not site.stopping.is_set():  # else the next start makes it
+        notifications.heartbeat(site, HeartbeatSignal.FAIL, created.error.detail if created.error else "")
 
 
 def _verify_newest(site: Site) -> list[Run]:

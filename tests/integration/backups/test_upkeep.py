@@ -297,3 +297,19 @@ def test_a_step_that_cannot_be_done_stops_no_other(served: Site) -> None:
     with pytest.raises(BackupError, match="could not be noted"):
         run_due(served)
     assert service.find_backup(served, made).notes.verified_level == "full"
+
+
+def test_the_monitor_hears_of_a_backup_that_could_not_be_noted_as_done(
+    served: Site, monitor: Monitor
+) -> None:
+    change_settings(served, {"heartbeat_url": monitor.url})
+    make_due(served)
+    with closing(sqlite3.connect(history_path(served))) as database:
+        database.execute(
+            "CREATE TRIGGER broken BEFORE INSERT ON marks "
+            "WHEN new.name = 'schedule:backup' AND json_extract(new.value, '$.due') IS NULL "
+            "BEGIN SELECT RAISE(ABORT, 'broken'); END"
+        )
+    with pytest.raises(BackupError, match="could not be noted"):
+        run_due(served)
+    assert monitor.calls == ["start", "success"]
