@@ -28,6 +28,7 @@ from sqlalchemy import text
 
 from fastcms.accounts import service as accounts
 from fastcms.accounts.schemas import Scope
+from fastcms.backups.engine.packing import MOST_PROBLEMS
 from fastcms.backups.schemas import RestoreState
 from fastcms.backups.verification_report import SiteReading
 from fastcms.config import LogLevel, Settings
@@ -249,7 +250,9 @@ class _Reader:
             )
 
     def _is_known_problem(self, file_id: str) -> bool:
-        """Whether the live site had lost or damaged a file when the backup was made."""
+        """Whether the live site had lost or damaged a file when the backup was made, or may have."""
+        if len(self._known_problems) >= MOST_PROBLEMS:  # not all are named
+            return True
         with self._site.database.read() as session:
             path = find_file(session, file_id).path
         return any(problem.startswith(f"files/{path} ") for problem in self._known_problems)

@@ -16,7 +16,7 @@ from humanize import naturalsize
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn
 from rich.progress import Progress as ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 
 from fastcms.backups import deletion, jobs, service, tasks
 from fastcms.backups.history import VerificationLevel, VerificationOutcome
@@ -115,7 +115,8 @@ def _show_trial(trial: Trial) -> None:
     output.print(f"A site was restored from it, started, and read through its API, with {read}.")
     if trial.was_migrated:
         output.print(f"It was migrated from {trial.schema_revision_before} to {trial.schema_revision_after}.")
-    table = Table("", "In the backup", "On the live site now", box=None)
+    columns = (Column(name, justify="right") for name in ("In the backup", "On the live site now"))
+    table = Table("", *columns, box=None)
     for count in trial.contents:
         table.add_row(
             escape(count.name), f"{count.backup:,}", "" if count.live is None else f"{count.live:,}"

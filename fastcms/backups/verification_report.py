@@ -89,8 +89,12 @@ class Verification(BaseModel):
 def compare_counts(
     backup: dict[str, int], manifest: dict[str, int], live: dict[str, int] | None
 ) -> list[ContentCount]:
-    """Put the counts of everything side by side, single collections last."""
-    names = sorted({*backup, *manifest, *(live or {})}, key=lambda name: (":" in name, name))
+    """Put the counts of everything side by side, single collections last.
+
+    What else a manifest counts, one that was not written by this FastCMS, is left out.
+    """
+    said = {name for name in manifest if name in backup or name.startswith("records:")}
+    names = sorted({*backup, *said, *(live or {})}, key=lambda name: (":" in name, name))
     return [
         ContentCount(
             name=name,

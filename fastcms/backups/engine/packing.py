@@ -34,7 +34,7 @@ from fastcms.errors import BackupError
 from fastcms.sqlite import sqlite3
 
 # Named in the archive; a site that has lost all of its files need not list every one.
-_MOST_PROBLEMS = 1000
+MOST_PROBLEMS = 1000
 _OTHER_ENTRIES = 4  # database.db, files/, metadata.json, checksums.sha256
 _ROWS_AT_ONCE = 2000
 # For files that are smaller on average, threads would hand the interpreter to and fro more than they do.
@@ -235,7 +235,7 @@ class _Packer:
             counts=description.counts,
             database_size_bytes=database_bytes,
             files_size_bytes=self._files_bytes,
-            problems=self._problems[:_MOST_PROBLEMS],
+            problems=self._problems[:MOST_PROBLEMS],
         )
 
 
