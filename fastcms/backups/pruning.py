@@ -23,7 +23,7 @@ from fastcms.backups.retention import (
     find_excess_bytes,
 )
 from fastcms.backups.schemas import Backup, BackupKind, format_created
-from fastcms.backups.service import find_backup, find_newest, list_backups
+from fastcms.backups.service import find_backup, find_newest, is_from_the_future, list_backups
 from fastcms.database import format_utc, utc_now
 from fastcms.errors import BackupError, BackupNotFoundError, ConflictError, FastCMSError
 from fastcms.logs import get_logger
@@ -173,14 +173,14 @@ def _policy_of(settings: BackupSettings) -> Policy:
 def _find_candidates(site: Site) -> list[Candidate]:
     # Not those that the list brings, which has none where they cannot be read: they say what is pinned.
     notes = history.read_notes(site)
-    backups, uses = list_backups(site), find_uses(site)
+    backups, uses, now = list_backups(site), find_uses(site), utc_now()
     for_all = list(_find_reasons_for_all(site, backups))
     return [
         Candidate(
             backup.filename,
             backup.created,
             backup.size_bytes,
-            (*_find_reasons(backup, noted, uses), *for_all),
+            (*_find_reasons(backup, noted, uses, now), *for_all),
             None if noted.verified_outcome is None else noted.verified_outcome == VerificationOutcome.OK,
             noted.verified_level == VerificationLevel.FULL,
         )
@@ -189,11 +189,13 @@ def _find_candidates(site: Site) -> list[Candidate]:
     ]
 
 
-def _find_reasons(backup: Backup, noted: Notes, uses: dict[str, str]) -> Iterator[Reason]:
+def _find_reasons(backup: Backup, noted: Notes, uses: dict[str, str], now: datetime) -> Iterator[Reason]:
     if noted.pinned is not None:
         yield Reason(ReasonCode.PINNED, f"pinned by {noted.pinned_by}")
     if backup.kind is BackupKind.UPLOADED:
         yield Reason(ReasonCode.UPLOADED, "brought from another machine")
+    if is_from_the_future(backup, now):
+        yield Reason(ReasonCode.FUTURE, "dated in the future: the clock is wrong, or was")
     if backup.filename in uses:
         yield Reason(ReasonCode.IN_USE, uses[backup.filename])
 

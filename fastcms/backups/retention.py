@@ -24,6 +24,7 @@ class ReasonCode(StrEnum):
     NOTHING_GOES = "nothing_goes"
     PINNED = "pinned"
     UPLOADED = "uploaded"
+    FUTURE = "future"
     IN_USE = "in_use"
     NEWEST = "newest"
     NEWEST_VERIFIED = "newest_verified"
@@ -72,8 +73,9 @@ class Candidate:
     is_proven: bool = False
 
     @property
-    def is_uploaded(self) -> bool:
-        return any(reason.code is ReasonCode.UPLOADED for reason in self.protections)
+    def counts(self) -> bool:
+        """Whether it takes a place of others: it was made here, at a time that can be."""
+        return not any(reason.code in (ReasonCode.UPLOADED, ReasonCode.FUTURE) for reason in self.protections)
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,11 @@ _NOT_KEPT = Reason(ReasonCode.NOT_KEPT, "no rule keeps it")
 def decide(backups: Sequence[Candidate], policy: Policy, timezone: str) -> list[Decision]:
     """What becomes of each backup, newest first. What the rules keep may still go for max_total_size.
 
-    Backups of other machines always stay, and take no place of one that was made here.
+    Backups of other machines always stay, and take no place of one that was made here. Nor do those that are
+    dated in the future: nothing newer would come, and what is made today would go at once.
     """
     newest_first = sorted(backups, key=lambda backup: (backup.created, backup.filename), reverse=True)
-    own = [backup for backup in newest_first if not backup.is_uploaded]
+    own = [backup for backup in newest_first if backup.counts]
     reasons = {backup.filename: list(backup.protections) for backup in newest_first}
     for filename, reason in _find_newest(own):
         reasons[filename].append(reason)

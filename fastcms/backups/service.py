@@ -6,7 +6,7 @@ import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from fastcms.backups import history
@@ -27,6 +27,7 @@ from fastcms.logs import get_logger
 from fastcms.media.service import TRASH_LOCK_NAME, empty_trash
 from fastcms.site import Site
 
+CLOCKS_MAY_DIFFER = timedelta(hours=1)
 _FILENAME = re.compile(r"backup_(\d{8}_\d{6})\.zip", re.ASCII)
 _FILENAME_TIME = "%Y%m%d_%H%M%S"
 _NOTHING_NOTED = Notes("")
@@ -97,8 +98,18 @@ def list_backups(site: Site) -> list[Backup]:
 
 
 def find_newest(backups: Sequence[Backup]) -> Backup | None:
-    """The newest backup of this very site: what it can go back to. Listed ones come newest first."""
-    return next((backup for backup in backups if backup.kind is not BackupKind.UPLOADED), None)
+    """The newest backup of this very site: what it can go back to. Listed ones come newest first.
+
+    One from the future only counts if there is no other.
+    """
+    own = [backup for backup in backups if backup.kind is not BackupKind.UPLOADED]
+    now = utc_now()
+    return next((backup for backup in own if not is_from_the_future(backup, now)), next(iter(own), None))
+
+
+def is_from_the_future(backup: Backup, now: datetime) -> bool:
+    """Whether it was made while the clock was wrong, or the clock is wrong now."""
+    return backup.created > now + CLOCKS_MAY_DIFFER
 
 
 def find_backup(site: Site, filename: str) -> Backup:

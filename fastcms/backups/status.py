@@ -1,7 +1,7 @@
 """Whether the site is safe, and why: found out here and nowhere else."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -29,15 +29,13 @@ from fastcms.backups.reasons import (
 )
 from fastcms.backups.schedule import Duty
 from fastcms.backups.schemas import Backup, BackupKind
-from fastcms.backups.service import list_backups
+from fastcms.backups.service import is_from_the_future, list_backups
 from fastcms.backups.storage import Storage, measure_storage
 from fastcms.database import utc_now
 from fastcms.errors import ArchiveError, FastCMSError
 from fastcms.site import Site
 
 Found = TypeVar("Found")
-
-_CLOCKS_MAY_DIFFER = timedelta(hours=1)
 
 
 class SafetyState(StrEnum):
@@ -134,7 +132,7 @@ def describe_status(site: Site, now: datetime | None = None) -> Status:
     )
     storage = _try(unseen, warning, "the space", lambda: measure_storage(site, now, listed), None)
     own = [backup for backup in listed if backup.kind is not BackupKind.UPLOADED]
-    backups = [backup for backup in own if backup.created <= now + _CLOCKS_MAY_DIFFER]
+    backups = [backup for backup in own if not is_from_the_future(backup, now)]
     newest = backups[0] if backups else None
     contents = _look_into(newest, remembered.succeeded)
     facts = Facts(

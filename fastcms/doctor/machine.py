@@ -3,22 +3,20 @@
 import os
 import platform
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from humanize import naturalsize
 
 import fastcms
 from fastcms.backups.engine.paths import is_one_mount
-from fastcms.backups.service import list_backups
+from fastcms.backups.service import CLOCKS_MAY_DIFFER, list_backups
 from fastcms.backups.storage import StorageLevel, measure_storage
 from fastcms.doctor.findings import Finding, Subject, note, ok, problem, warning
 from fastcms.durability import SPARE_BYTES, SPARE_FILES
 from fastcms.media.storage import list_files_on_disk
 from fastcms.site import new_site
 from fastcms.sqlite import WITHOUT_WAL_RESET_BUG, sqlite3
-
-_CLOCKS_MAY_DIFFER = timedelta(hours=1)
 
 
 def check_versions(_subject: Subject) -> Iterator[Finding]:
@@ -94,7 +92,7 @@ def check_clock(subject: Subject) -> Iterator[Finding]:
     for path in (subject.paths.live.database, subject.paths.live.wal):
         if path.exists():
             dates[path.name] = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    future = {name: date for name, date in dates.items() if date > subject.now + _CLOCKS_MAY_DIFFER}
+    future = {name: date for name, date in dates.items() if date > subject.now + CLOCKS_MAY_DIFFER}
     if future:
         name, date = max(future.items(), key=lambda item: item[1])
         yield warning(

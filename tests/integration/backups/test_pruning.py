@@ -324,3 +324,18 @@ def test_an_archive_that_comes_again_has_no_notes_of_the_one_that_was_removed_by
     path_of(real, newest).unlink()
     assert receiving.import_archive(real, copy, "somebody").filename == newest
     assert service.find_backup(real, newest).notes.pinned is None
+
+
+def test_a_clock_that_was_in_the_future_does_not_make_todays_backups_go(real: Site) -> None:
+    newest, *_ = names(real)
+    for year in (2096, 2097):
+        shutil.copy(path_of(real, newest), path_of(real, f"backup_{year}0101_020000.zip"))
+    assert reasons(real)[newest] == ["newest", "last"]
+    assert pruning.prune(real, "somebody").removed == [OLDER, OLD]
+    assert reasons(real)["backup_20970101_020000.zip"] == ["future"]
+    assert service.find_newest(service.list_backups(real)) == service.find_backup(real, newest)
+
+
+def test_a_server_that_stops_removes_nothing_more(site: Site) -> None:
+    site.stopping.set()
+    assert pruning.prune(site, "somebody").removed == []

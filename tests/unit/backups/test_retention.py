@@ -24,6 +24,7 @@ BERLIN = "Europe/Berlin"
 ZONES = st.sampled_from(["UTC", BERLIN, "Australia/Lord_Howe", "America/St_Johns", "Pacific/Apia"])
 PINNED = Reason(ReasonCode.PINNED, "pinned by somebody")
 UPLOADED = Reason(ReasonCode.UPLOADED, "brought from another machine")
+FUTURE = Reason(ReasonCode.FUTURE, "dated in the future")
 DEFAULT = Policy(keep_last=3, keep_daily=7, keep_weekly=4, keep_monthly=12)
 RULES = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 CODES = dict(zip(RULES, ("last", "daily", "weekly", "monthly", "yearly"), strict=True))
@@ -44,7 +45,7 @@ candidates = st.builds(
     lambda created, **given: Candidate(f"backup_{created:%Y%m%d_%H%M%S}.zip", created, **given),
     times,
     size_bytes=st.integers(0, 100),
-    protections=st.sampled_from([(), (), (), (), (PINNED,), (UPLOADED,)]),
+    protections=st.sampled_from([(), (), (), (), (PINNED,), (UPLOADED,), (FUTURE,)]),
     is_sound=st.sampled_from([None, None, True, True, False]),
     is_proven=st.booleans(),
 )
@@ -146,7 +147,7 @@ def test_pruning_after_each_backup_keeps_the_same_as_pruning_at_the_end(
 @given(histories, limited, ZONES)
 def test_what_is_needed_most_always_stays(backups: list[Candidate], policy: Policy, zone: str) -> None:
     names = kept(decide(backups, policy, zone))
-    own = [backup for backup in backups if UPLOADED not in backup.protections]
+    own = [backup for backup in backups if backup.counts]
     for needed in (
         *(backup for backup in backups if backup.protections),
         newest_of(own),
@@ -162,7 +163,7 @@ def test_no_rule_keeps_more_than_its_number_or_less_than_there_is(
     backups: list[Candidate], policy: Policy, zone: str
 ) -> None:
     decisions = decide(backups, policy, zone)
-    sound = {b.filename for b in backups if b.is_sound is not False and UPLOADED not in b.protections}
+    sound = {b.filename for b in backups if b.is_sound is not False and b.counts}
     alone = [backup for backup in backups if backup.filename in sound]
     for rule, code in CODES.items():
         by_rule = [d.filename for d in decisions if code in codes(d) and d.filename in sound]
@@ -191,10 +192,10 @@ def test_keeping_more_of_a_period_makes_nothing_go(
 
 
 @given(histories, policies, ZONES)
-def test_backups_that_are_damaged_or_of_another_machine_push_no_sound_one_out(
+def test_backups_that_are_damaged_of_another_machine_or_of_the_future_push_no_sound_one_out(
     backups: list[Candidate], policy: Policy, zone: str
 ) -> None:
-    own = [b for b in backups if b.is_sound is not False and UPLOADED not in b.protections]
+    own = [b for b in backups if b.is_sound is not False and b.counts]
     names = {backup.filename for backup in own}
     among_others = [name for name in kept(decide(backups, policy, zone)) if name in names]
     assert among_others == kept(decide(own, policy, zone))
@@ -208,7 +209,7 @@ def test_the_total_size_is_kept_to_unless_all_that_is_left_must_stay(
     without_limit = decide(backups, replace(policy, max_total_size=None), zone)
     going = [decision for decision in decisions if "total_size" in codes(decision)]
     assert {d.filename for d in going} == set(kept(without_limit)) - set(kept(decisions))
-    must_stay = {"newest", "newest_verified", "pinned", "uploaded"}
+    must_stay = {"newest", "newest_verified", "pinned", "uploaded", "future"}
     movable = [d for d in decisions if d.keep and must_stay.isdisjoint(codes(d))]
     assert all(gone.created < stays.created for gone in going for stays in movable)
     excess_bytes = find_excess_bytes(decisions, policy)
