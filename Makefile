@@ -36,6 +36,10 @@ test: $(VENV)/test.stamp programs check ## Check and test everything (what CI ru
 crash: $(VENV)/test.stamp programs ## Kill, fail and fill the disk at every call of backup and restore (half an hour)
 	@$(BIN)/python -m tests.crash.run
 
+.PHONY: year
+year: $(VENV)/test.stamp programs ## Live through a year of automatic backups, and compare each evening (ten minutes)
+	@$(BIN)/python -m tests.year.run
+
 .PHONY: check
 check: $(VENV)/test.stamp ## Lint, types and layers, without the tests
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
