@@ -5,6 +5,7 @@ A real server, so that what would be an exception in a test client is the 500 th
 
 import secrets
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -68,7 +69,11 @@ class LiveApi:
         return things
 
     def _make(self, path: str, **content: Any) -> dict[str, str]:
-        answer = self.admin.post(f"{self.server.url}/api/v1{path}", timeout=60, **content)
+        while True:
+            answer = self.admin.post(f"{self.server.url}/api/v1{path}", timeout=60, **content)
+            if answer.ok or answer.json()["code"] != "backup_busy":
+                break
+            time.sleep(0.2)  # a job that another operation has begun
         assert answer.ok, answer.text
         made: dict[str, str] = answer.json()
         return made
