@@ -73,15 +73,23 @@ def remove_backup(site: Site, filename: str) -> Backup:
 def require_free_to_go(site: Site, filename: str) -> Backup:
     """A backup that may be deleted, for all one can see. Raises: what `remove_backup` raises."""
     backup = find_backup(site, filename)
+    _require_unwanted(site, backup)
+    if (use := find_uses(site).get(filename)) is not None:
+        raise _in_use(filename, use)
+    return backup
+
+
+def _require_unwanted(site: Site, backup: Backup) -> None:
+    """Refuse what is to stay after those who read it have ended."""
+    filename = backup.filename
     if backup.notes.pinned is not None:
         raise ConflictError(
             f"{filename} is pinned: {backup.notes.pinned_by} wants it kept.",
             hint=f"If it may go, unpin it first: fastcms backup unpin {filename}",
             code="backup_pinned",
         )
-    if (use := find_uses(site).get(filename)) is not None:
+    if (use := _find_staged(site).get(filename)) is not None:
         raise _in_use(filename, use)
-    return backup
 
 
 def find_uses(site: Site) -> dict[str, str]:
@@ -91,10 +99,13 @@ def find_uses(site: Site) -> dict[str, str]:
         for job in list_jobs(site)
         if job.is_running and job.backup_filename is not None
     }
+    return uses | _find_staged(site)
+
+
+def _find_staged(site: Site) -> dict[str, str]:
     pending = read_marker(data_paths(site))
-    if pending is not None and pending.kind is Kind.BACKUP and not pending.phase.is_over:
-        uses[pending.backup_filename] = "its restore is staged"
-    return uses
+    is_staged = pending is not None and pending.kind is Kind.BACKUP and not pending.phase.is_over
+    return {pending.backup_filename: "its restore is staged"} if pending and is_staged else {}
 
 
 def _forget(site: Site, backup: Backup) -> None:
@@ -113,7 +124,10 @@ def _free_to_go(site: Site, filename: str) -> Iterator[Backup]:
             held.enter_context(_locked(find_backup(site, filename), fcntl.LOCK_EX | fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise _in_use(filename, find_uses(site).get(filename, "somebody reads it just now")) from error
-        yield require_free_to_go(site, filename)
+        # Not the jobs, which takes long for thousands: one that needs the archive holds its lock.
+        backup = find_backup(site, filename)
+        _require_unwanted(site, backup)
+        yield backup
 
 
 def _in_use(filename: str, use: str) -> ConflictError:
@@ -130,7 +144,8 @@ def _locked(backup: Backup, kind: int) -> Iterator[None]:
     path = Path(backup.path)
     with ExitStack() as held:
         try:
-            archive = held.enter_context(path.open("rb"))
+            # NFS wants a file that is open for writing: https://man7.org/linux/man-pages/man2/flock.2.html
+            archive = held.enter_context(path.open("rb" if kind == fcntl.LOCK_SH else "r+b"))
             fcntl.flock(archive, kind)
             is_there = os.path.samestat(os.fstat(archive.fileno()), path.stat())
         except FileNotFoundError:

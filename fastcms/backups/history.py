@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from fastcms.backups.history_file import reading, write
 from fastcms.backups.job_files import Job, JobError, JobKind, JobState, Trigger
 from fastcms.database import format_utc, utc_now
+from fastcms.errors import BackupError
 from fastcms.site import Site
 from fastcms.sqlite import sqlite3
 
@@ -260,4 +261,11 @@ def _run_of(row: tuple[Any, ...]) -> Run:
         "details": json.loads(values["details"]),
         "error": values["error"] and json.loads(values["error"]),
     }
-    return Run.model_validate(values)
+    try:
+        return Run.model_validate(values)
+    except ValidationError as error:
+        raise BackupError(
+            f"The history of backups has a run that this version of FastCMS does not know: {row[0]}.",
+            hint="Use the newer version again, or move data/backups/history.db away: it is begun anew.",
+            code="history_too_new",
+        ) from error

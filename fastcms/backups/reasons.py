@@ -58,7 +58,8 @@ class Facts(NamedTuple):
     """What there is to know. `backups` are those that this site has made, newest first, none of the future.
 
     `problems` are those that the newest one names itself, `damage` is why it cannot be read, `undelivered`
-    why somebody who is to be told of all this was not.
+    why somebody who is to be told of all this was not. `has_made_any` is what the history remembers, also
+    of backups that are gone.
     """
 
     now: datetime
@@ -74,6 +75,8 @@ class Facts(NamedTuple):
     settings_problem: str | None = None
     undelivered: str | None = None
     latest_restore: RestoreReceipt | None = None
+    has_made_any: bool = False
+    prune_error: str | None = None
     damaged_history: Path | None = None
 
     @property
@@ -115,6 +118,25 @@ def _overdue(facts: Facts) -> Iterator[Reason]:
             "backup_overdue",
             f"A backup has been due since {say_when(facts.overdue_since)}, and there is none.",
             "Look whether the server runs, and what its log says. To make one now: `fastcms backup create`.",
+        )
+
+
+def _gone(facts: Facts) -> Iterator[Reason]:
+    if facts.has_made_any and not facts.backups:
+        yield attention(
+            "backups_gone",
+            "Backups of this site were made, and none of them is there any more.",
+            "If nobody has deleted them, look whether the disk that held them is mounted. Then make one: "
+            "`fastcms backup create`.",
+        )
+
+
+def _not_removed(facts: Facts) -> Iterator[Reason]:
+    if facts.prune_error is not None:
+        yield warning(
+            "prune_failed",
+            facts.prune_error,
+            "Look at the owner and the mode of the files in data/backups; then `fastcms backup prune`.",
         )
 
 
@@ -268,12 +290,14 @@ def _future(facts: Facts) -> Iterator[Reason]:
 _FINDERS: tuple[Callable[[Facts], Iterator[Reason]], ...] = (
     _last_failed,
     _overdue,
+    _gone,
     _old,
     _damaged,
     _problems,
     _verification_failed,
     _never_verified,
     _space,
+    _not_removed,
     _settings,
     _undelivered,
     _rolled_back,

@@ -1,7 +1,7 @@
 """What is due: what the schedules say, and what was noticed of them so far, kept among the marks of history.
 
 A due time is noticed at the first look after it. Of several that nobody has seen to, the latest stands for
-all: one run catches up. Times before the first look, or before a change of the schedule, are never due.
+all: one run catches up. Times before the first backup, or before a change of the schedule, are never due.
 """
 
 from datetime import datetime, timedelta
@@ -16,6 +16,7 @@ from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.history import RunKind
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import JobKind, JobState, list_jobs
+from fastcms.backups.service import find_newest, list_backups
 from fastcms.cron import OFF, check_schedule, check_timezone, latest_time, next_times
 from fastcms.errors import BackupError
 from fastcms.logs import get_logger
@@ -139,13 +140,19 @@ def _look(site: Site, duty: Duty, now: datetime) -> _Noticed:
     schedule = settings.schedule if duty is Duty.BACKUP else settings.verify_schedule
     noticed = _read(site, duty)
     if noticed is None:
-        return _Noticed(schedule=schedule, timezone=settings.timezone, until=now)
+        noticed = _Noticed(schedule=schedule, timezone=settings.timezone, until=_first_until(site, duty, now))
     noticed = _with_due(_not_later(noticed, now), now)
     if (noticed.schedule, noticed.timezone) != (schedule, settings.timezone):
         # What was due before is still to be done; of the new schedule, what comes from now on.
         update = {"schedule": schedule, "timezone": settings.timezone, "until": now}
         noticed = noticed.model_copy(update=update)
     return _without_due(noticed) if schedule == OFF else noticed
+
+
+def _first_until(site: Site, duty: Duty, now: datetime) -> datetime:
+    """Where to begin without a mark: a backup that is there may be all that is left of an earlier history."""
+    newest = find_newest(list_backups(site)) if duty is Duty.BACKUP else None
+    return now if newest is None else min(newest.created, now)
 
 
 def _with_due(noticed: _Noticed, now: datetime) -> _Noticed:

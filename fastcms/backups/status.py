@@ -105,6 +105,7 @@ class _Remembered(NamedTuple):
 
     succeeded: Run | None = None
     failed: Run | None = None
+    pruned: Run | None = None
     next_run: datetime | None = None
     overdue_since: datetime | None = None
     undelivered: str | None = None
@@ -149,6 +150,8 @@ def describe_status(site: Site, now: datetime | None = None) -> Status:
         settings_problem=settings_problem(site),
         undelivered=remembered.undelivered,
         latest_restore=restores[0] if restores else None,
+        has_made_any=remembered.succeeded is not None,
+        prune_error=remembered.pruned.error.detail if remembered.pruned and remembered.pruned.error else None,
         damaged_history=remembered.damaged_history,
     )
     is_running = any(job.is_running and job.kind is JobKind.CREATE for job in jobs)
@@ -201,6 +204,7 @@ def _remember(site: Site, now: datetime) -> _Remembered:
     return _Remembered(
         succeeded=history.latest_run(site, RunKind.CREATE, state=JobState.SUCCEEDED),
         failed=history.latest_run(site, RunKind.CREATE, state=JobState.FAILED),
+        pruned=history.latest_run(site, RunKind.PRUNE),
         next_run=schedule.next_run(site, Duty.BACKUP, now),
         overdue_since=schedule.overdue_since(site, now),
         undelivered=_find_undelivered(site),

@@ -193,6 +193,9 @@ def _prune(site: Site) -> Run | None:
     except BackupBusyError as busy:
         get_logger().info(busy.message)
         return None
+    except FastCMSError as error:  # what was made before is there all the same
+        get_logger().error(error.message, hint=error.hint)
+        return None
     return history.latest_run(site, RunKind.PRUNE) if pruned.removed or pruned.failed else None
 
 

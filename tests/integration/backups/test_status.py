@@ -153,7 +153,7 @@ def test_a_backup_whose_process_was_killed_needs_attention_unless_it_was_complet
 def test_a_backup_of_another_machine_does_not_count(backed_up: Site, tmp_path: Path) -> None:
     origin = Origin("me", "2026-01-01T00:00:00+00:00", "", Newcomers([], []))
     write_origin(archive(backed_up), origin, tmp_path)
-    assert seen(backed_up) == ("waiting", set())
+    assert seen(backed_up) == ("attention", {"backups_gone"})
 
 
 def test_a_backup_that_the_history_does_not_know_counts(backed_up: Site) -> None:

@@ -87,6 +87,8 @@ SOUND = backup(**verified(HOUR))
 CASES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "nothing at all": ({"backups": ()}, set()),
     "a new backup": ({}, set()),
+    "backups that are gone": ({"backups": (), "has_made_any": True}, {"backups_gone"}),
+    "old ones that could not be removed": ({"prune_error": "Permission denied."}, {"prune_failed"}),
     "a backup that failed": ({"failure": failure()}, {"backup_failed"}),
     "a failure that is over": ({"failure": failure(is_current=False)}, set()),
     "one that is due": ({"overdue_since": NOW - DAY}, {"backup_overdue"}),

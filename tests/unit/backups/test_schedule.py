@@ -91,6 +91,15 @@ def test_nothing_of_the_time_before_the_first_look_is_due(site: Site) -> None:
     assert begin(site, TWO + DAY + MINUTE)
 
 
+def test_after_a_history_was_lost_what_is_due_since_the_newest_backup_is_done(site: Site) -> None:
+    newest = TWO - DAY + MINUTE
+    (site.settings.backups_dir / f"backup_{newest:%Y%m%d_%H%M%S}.zip").write_bytes(b"any archive")
+    assert not begin(site, TWO - MINUTE)
+    history_path(site).unlink()
+    succeed(site, TWO + MINUTE)
+    assert not begin(site, TWO + 2 * MINUTE)
+
+
 def test_what_is_due_is_done_once(seen: Site) -> None:
     assert not begin(seen, TWO - MINUTE)
     succeed(seen, TWO)
