@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
@@ -16,6 +17,10 @@ from fastcms.config import Settings
 from fastcms.main import create_app
 from fastcms.site import Site, new_site
 from fastcms.startup import serve_site
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 ADMIN = "admin@example.com"
 EDITOR = "editor@example.com"

@@ -190,7 +190,7 @@ def field(name: str) -> st.SearchStrategy[dict[str, Any]]:
     return plain | other
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(["one", "two"]), some_fields()), max_size=6))
 def test_any_history_of_changes_passes(
     own_site: Site, history: list[tuple[str, list[dict[str, Any]]]]
