@@ -198,4 +198,6 @@ def _reserve(history: sqlite3.Connection) -> None:
     (free_pages,) = history.execute("PRAGMA freelist_count").fetchone()
     if free_pages < _RESERVED_PAGES:
         history.execute("INSERT INTO reserve VALUES (zeroblob(?))", [_RESERVED_BYTES])
+        # With zeros in their place, all of its pages are in the journal for once.
+        history.execute("PRAGMA secure_delete = ON")
         history.execute("DELETE FROM reserve")

@@ -151,3 +151,17 @@ def test_what_a_full_disk_has_made_fail_can_still_be_noted(site: Site, small_dis
     for number in range(1, 20):
         history.add_run(site, run(number, state=JobState.FAILED))
     assert history.count_runs(site) == 20
+
+
+def test_on_a_full_disk_the_journal_needs_no_more_space_however_the_history_has_grown(
+    site: Site, small_disk: Path
+) -> None:
+    remove(site.settings.backups_dir)
+    site.settings.backups_dir.symlink_to(small_disk)
+    for number in range(0, 400, 10):
+        history.note(site, f"backup_{number}", report="x" * (number * 37 % 3000))
+        fill(small_disk / "filler")
+        for failed in range(number, number + 10):
+            history.add_run(site, run(failed, state=JobState.FAILED))
+        assert history.count_runs(site) == number + 10
+        (small_disk / "filler").unlink()
