@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, ByteSize, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fastcms.cron import check_schedule, check_timezone
 from fastcms.errors import ConfigError
+
+KeptCount = Annotated[int, Field(ge=0, le=100_000)]
 
 
 class LogFormat(StrEnum):
@@ -59,21 +62,13 @@ class Settings(BaseSettings):
         description="When the server restores the newest backup into a scratch folder, as a test: a cron "
         "expression, or `off`.",
     )
-    backup_keep_last: Annotated[int, Field(ge=0)] = Field(
-        3, description="Keep so many of the newest backups."
-    )
-    backup_keep_daily: Annotated[int, Field(ge=0)] = Field(
-        7, description="Keep the newest backup of each of so many days."
-    )
-    backup_keep_weekly: Annotated[int, Field(ge=0)] = Field(
-        4, description="Keep the newest backup of each of so many weeks."
-    )
-    backup_keep_monthly: Annotated[int, Field(ge=0)] = Field(
+    backup_keep_last: KeptCount = Field(3, description="Keep so many of the newest backups.")
+    backup_keep_daily: KeptCount = Field(7, description="Keep the newest backup of each of so many days.")
+    backup_keep_weekly: KeptCount = Field(4, description="Keep the newest backup of each of so many weeks.")
+    backup_keep_monthly: KeptCount = Field(
         12, description="Keep the newest backup of each of so many months."
     )
-    backup_keep_yearly: Annotated[int, Field(ge=0)] = Field(
-        0, description="Keep the newest backup of each of so many years."
-    )
+    backup_keep_yearly: KeptCount = Field(0, description="Keep the newest backup of each of so many years.")
     backup_max_total_size: Annotated[ByteSize, Field(gt=0)] | None = Field(
         None, description="Remove the oldest backups beyond this size of all together, such as `50GB`."
     )
@@ -103,6 +98,11 @@ class Settings(BaseSettings):
         return self.data_dir / "backups"
 
 
+def message_of(problem: ErrorDetails) -> str:
+    """What does not fit, without Pydantic's word for the kind of error."""
+    return problem["msg"].removeprefix("Value error, ")
+
+
 def load_settings() -> Settings:
     """Read the settings from the environment.
 
@@ -112,7 +112,7 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = "; ".join(
-            f"FASTCMS_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            f"FASTCMS_{'_'.join(str(part) for part in problem['loc']).upper()}: {message_of(problem)}"
             for problem in error.errors()
         )
         raise ConfigError(problems, hint="Correct the environment variable or the .env file.") from error

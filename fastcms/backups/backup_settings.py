@@ -16,21 +16,21 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    HttpUrl,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
 
 from fastcms.backups.folder import data_paths, explained
-from fastcms.config import Settings
+from fastcms.config import KeptCount, Settings, message_of
 from fastcms.cron import check_schedule, check_timezone
 from fastcms.durability import write_durably
 from fastcms.errors import ConfigError, InvalidInputError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.site import Site, make_folders
-
-Count = Annotated[int, Field(ge=0, le=100_000)]
 
 
 class BackupSettings(BaseModel):
@@ -44,11 +44,11 @@ class BackupSettings(BaseModel):
     schedule: Annotated[str, AfterValidator(check_schedule)]
     verify_schedule: Annotated[str, AfterValidator(check_schedule)]
     timezone: Annotated[str, AfterValidator(check_timezone)]
-    keep_last: Count
-    keep_daily: Count
-    keep_weekly: Count
-    keep_monthly: Count
-    keep_yearly: Count
+    keep_last: KeptCount
+    keep_daily: KeptCount
+    keep_weekly: KeptCount
+    keep_monthly: KeptCount
+    keep_yearly: KeptCount
     max_total_size: Annotated[ByteSize, Field(gt=0)] | None
     notify_urls: tuple[str, ...]
     notify_success: bool
@@ -71,8 +71,11 @@ class _ChangedSettings(BackupSettings):
     @classmethod
     def _check_heartbeat_url(cls, url: str, info: ValidationInfo) -> str:
         is_changed = "heartbeat_url" in (info.context or {})
-        if is_changed and url and not url.startswith(("http://", "https://")):
-            raise ValueError("a heartbeat's address begins with https:// or http://")
+        if is_changed and url:
+            try:
+                TypeAdapter(HttpUrl).validate_python(url)
+            except ValidationError:  # which quotes it
+                raise ValueError("a heartbeat's address is https:// or http://, a host, and a path") from None
         return url
 
 
@@ -138,7 +141,8 @@ def change_settings(site: Site, changes: Mapping[str, Any]) -> BackupSettings:
                 f"The settings were not changed: {_describe(error)}.",
                 code="settings_invalid",
                 errors=[
-                    {"field": str(problem["loc"][0]), "message": problem["msg"]} for problem in error.errors()
+                    {"field": str(problem["loc"][0]), "message": message_of(problem)}
+                    for problem in error.errors()
                 ],
             ) from error
         # As they were understood: "10GB" as a number of bytes.
@@ -190,4 +194,4 @@ def _read_changes(site: Site) -> dict[str, Any]:
 
 
 def _describe(error: ValidationError) -> str:
-    return "; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
+    return "; ".join(f"{problem['loc'][0]}: {message_of(problem)}" for problem in error.errors())

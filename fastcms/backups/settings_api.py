@@ -22,7 +22,7 @@ class SettingsChange(BaseModel):
     is sent back masked, as it is shown, stays as it is.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
 
     schedule: _Text | None = None
     verify_schedule: _Text | None = None

@@ -1,6 +1,7 @@
 """The settings of backups as people see and change them: addresses, which hold passwords, are masked."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ from fastcms.backups.backup_settings import (
 from fastcms.backups.delivery import mask, mask_web
 from fastcms.backups.schedule import Duty
 from fastcms.database import utc_now
-from fastcms.errors import InvalidInputError
+from fastcms.errors import BackupError, InvalidInputError
 from fastcms.logs import get_logger
 from fastcms.site import Site
 
@@ -46,8 +47,11 @@ class ShownSettings(BaseModel):
 
 
 def show_settings(site: Site) -> ShownSettings:
-    """What is in force, and what follows from it. Raises: BackupError when the history cannot be read."""
+    """What is in force, and what follows from it."""
     now, settings = utc_now(), read_settings(site)
+    next_verification = None
+    with suppress(BackupError):  # the history cannot be read, as the status says
+        next_verification = schedule.next_run(site, Duty.VERIFICATION, now)
     shown = {
         "notify_urls": tuple(map(mask, settings.notify_urls)),
         "heartbeat_url": settings.heartbeat_url and mask_web(settings.heartbeat_url),
@@ -59,7 +63,7 @@ def show_settings(site: Site) -> ShownSettings:
             NextRun(utc=time.astimezone(UTC), local=time.isoformat())
             for time in schedule.next_runs(site, _SHOWN_RUNS, now)
         ],
-        next_verification=schedule.next_run(site, Duty.VERIFICATION, now),
+        next_verification=next_verification,
         problem=settings_problem(site),
     )
 

@@ -125,10 +125,12 @@ def _describe_backups(status: Status) -> Iterator[str]:
         yield f"Newest that was verified: {verified.filename}, {_ago(verified.verified)} ({how})."
     if failure is not None and not failure.is_current:
         yield f"The latest failure was {_ago(failure.time)}: {failure.reason}"
-    if status.next_run is None:
+    if status.next_run is not None:
+        yield f"Next backup: {status.next_run:%Y-%m-%d %H:%M} UTC, if the server runs."
+    elif any(reason.code == "schedule_off" for reason in status.reasons):
         yield "Next backup: the schedule is off."
     else:
-        yield f"Next backup: {status.next_run:%Y-%m-%d %H:%M} UTC, if the server runs."
+        yield "Next backup: not known."
     if status.storage is not None:
         disk = status.storage.disk
         yield (

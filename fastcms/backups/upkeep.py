@@ -148,7 +148,7 @@ def _back_up(site: Site) -> list[Run]:
     verified = _verify(site, created.backup_filename, VerificationLevel.LIGHT)
     pruned = None
     # Older backups stay while the new one is in doubt.
-    if verified is None or verified.state is JobState.SUCCEEDED:
+    if not site.stopping.is_set() and (verified is None or verified.state is JobState.SUCCEEDED):
         pruned = _prune(site)
     return [run for run in (created, verified, pruned) if run is not None]
 
@@ -205,7 +205,12 @@ def _raise_alarms(site: Site) -> list[Run]:
 
 
 def _do(site: Site, task: jobs.Task[Any], on_begin: Callable[[], None] = lambda: None) -> Run | None:
-    """Run a task as a job, and keep in history also what was refused; None when somebody else is at work."""
+    """Run a task as a job, and keep in history also what was refused.
+
+    None when somebody else is at work, or the server stops: what begins then would only be cancelled.
+    """
+    if site.stopping.is_set():
+        return None
     started, latest = utc_now(), None
 
     def watch(job: Job) -> None:

@@ -11,8 +11,8 @@ from fastcms.backups.backup_settings import (
     read_settings,
     settings_problem,
 )
-from fastcms.config import Settings
-from fastcms.errors import InvalidInputError
+from fastcms.config import Settings, load_settings
+from fastcms.errors import ConfigError, InvalidInputError
 from fastcms.site import Site, new_site
 
 
@@ -50,6 +50,8 @@ def test_a_change_is_kept_and_none_takes_it_back(site: Site) -> None:
         ({"max_total_size": 0}, "max_total_size"),
         ({"notify_urls": ["nonsense"]}, "notify_urls"),
         ({"heartbeat_url": "ftp://example.com"}, "heartbeat_url"),
+        ({"heartbeat_url": "https://"}, "heartbeat_url"),
+        ({"heartbeat_url": "http://[hunter2"}, "heartbeat_url"),
         ({"no_such_setting": 1}, "no_such_setting"),
     ],
 )
@@ -60,13 +62,26 @@ def test_what_does_not_fit_is_named_and_changes_nothing(
     with pytest.raises(InvalidInputError, match=field) as refused:
         change_settings(site, changes | {"keep_daily": 1})
     assert [error["field"] for error in refused.value.errors] == [field]
+    assert "Value error" not in f"{refused.value} {refused.value.errors}"
     assert (read_settings(site).keep_last, read_settings(site).keep_daily) == (5, 7)
 
 
 def test_a_password_in_an_address_is_not_told_again(site: Site) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        change_settings(site, {"notify_urls": ["mailto://me:hunter2"], "heartbeat_url": "x://hunter2"})
+        change_settings(site, {"notify_urls": ["mailto://me:hunter2"], "heartbeat_url": "http://[hunter2"})
     assert "hunter2" not in f"{refused.value} {refused.value.errors}"
+
+
+def test_what_the_environment_may_say_is_what_is_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that only one of the two takes would leave no settings at all: no backup, and no status."""
+    monkeypatch.setenv("FASTCMS_BACKUP_KEEP_DAILY", "100000")
+    site = new_site(Settings(_env_file=None, data_dir=tmp_path / "data"))
+    assert read_settings(site).keep_daily == 100_000
+    monkeypatch.setenv("FASTCMS_BACKUP_KEEP_DAILY", "100001")
+    with pytest.raises(ConfigError, match="FASTCMS_BACKUP_KEEP_DAILY"):
+        load_settings()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"schedule": "never"}', "\udcff"])

@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 from fastcms.accounts.schemas import Scope
 from fastcms.accounts.service import create_token
 from fastcms.backups.backup_settings import read_settings
+from fastcms.backups.history_file import history_path
 from fastcms.site import Site
 
 SETTINGS = "/api/v1/backups/settings"
@@ -62,6 +63,7 @@ def test_what_does_not_fit_changes_nothing_and_is_named(client: TestClient) -> N
         "schedule": "daily",
         "timezone": "Mars/Base",
         "keep_last": -1,
+        "keep_weekly": True,
         "max_total_size": "much",
         "notify_urls": ["nonsense://hunter2"],
         "heartbeat_url": "hunter2",
@@ -72,6 +74,15 @@ def test_what_does_not_fit_changes_nothing_and_is_named(client: TestClient) -> N
         assert [error["field"].removeprefix("body.") for error in answer.json()["errors"]] == [name]
         assert "hunter2" not in answer.text
     assert client.get(SETTINGS).json() == before
+
+
+def test_settings_are_shown_and_changed_while_the_history_cannot_be_read(
+    client: TestClient, site: Site
+) -> None:
+    history_path(site).mkdir(parents=True)
+    shown = put(client, schedule="30 2 * * *")
+    assert (shown["settings"]["schedule"], shown["next_verification"]) == ("30 2 * * *", None)
+    assert shown["next_runs"][0]["utc"].endswith("T02:30:00Z")
 
 
 def test_addresses_are_shown_masked_and_stay_when_they_come_back_so(client: TestClient, site: Site) -> None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from fastcms.backups import deletion, jobs, service, tasks
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.progress import OnProgress, Progress
+from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import JobKind
 from fastcms.backups.jobs import Task
 from fastcms.backups.schemas import Backup, describe_created
@@ -61,6 +62,12 @@ def test_a_site_that_is_safe_with_warnings_ends_with_0(site: Site) -> None:
     assert done.stdout.startswith("Backed up, with warnings.\n")
     assert "No backup is made by itself" in done.stdout
     assert "What to do: " in done.stdout
+
+
+def test_what_cannot_be_known_is_not_called_off(site: Site) -> None:
+    history_path(site).unlink(missing_ok=True)
+    history_path(site).mkdir()
+    assert "Next backup: not known." in typed("status").stdout
 
 
 def test_a_site_that_is_not_safe_ends_with_1_and_says_why(site: Site) -> None:

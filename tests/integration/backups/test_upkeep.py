@@ -104,6 +104,16 @@ def wait_until(is_so: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def test_a_server_that_is_stopped_after_its_backup_begins_nothing_more(
+    served: Site, monitor: Monitor
+) -> None:
+    make_due(served)
+    change_settings(served, {"heartbeat_url": monitor.url})
+    monitor.on_call = lambda name: served.stopping.set() if name == "success" else None
+    assert kinds_of(run_due(served)) == [("create", "succeeded")]
+    assert [run.kind for run in history.list_runs(served)] == [RunKind.CREATE]
+
+
 def test_a_backup_that_is_due_is_made_verified_and_told_of(served: Site, monitor: Monitor) -> None:
     assert run_due(served) == []
     make_due(served)
