@@ -30,6 +30,7 @@ def pin(life: Life) -> None:
 
 
 def unpin(life: Life) -> None:
+    """It goes at the next pruning, unless that is not the time to remove anything."""
     for backup in life.own:
         if backup.is_pinned:
             assert life.site.ask("DELETE", f"/backups/{backup.filename}/pin")["status"] == "unpinned"
@@ -57,6 +58,19 @@ def fill_disk(life: Life) -> None:
 def free_disk(life: Life) -> None:
     life.site.empty_disk()
     life.fault = None
+
+
+def lose_disk(life: Life) -> None:
+    """The disk has an error: the kernel lets nobody write any more."""
+    life.site.make_read_only()
+    life.fault = Fault.READ_ONLY_DISK
+
+
+def mend_disk(life: Life) -> None:
+    """What was missed is made up for at the next look."""
+    life.site.make_read_only(is_read_only=False)
+    life.fault = None
+    life.look()
 
 
 def kill_next(life: Life) -> None:
@@ -171,26 +185,31 @@ YEAR: Calendar = {
     "07-14": [(NOON, unpin)],
     "08-25": [(MORNING, switch_off)],
     "09-08": [(AFTERNOON, switch_on)],
+    "09-15": [(NOON, pin)],
     "10-01": [(NOON, kill_next)],
     "10-02": [(NOON, fill_disk)],
+    "10-03": [(NOON, unpin)],
     "10-04": [(NOON, free_disk)],
     "11-10": [(NOON, damage_and_verify)],
+    "11-30": [(LATE, lose_disk)],
+    "12-02": [(NOON, mend_disk)],
     "12-24": [(MORNING, switch_off)],
     "12-27": [(AFTERNOON, switch_on)],
 }
 
 # The same, closer together, around a change to summer time.
 WEEKS: Calendar = {
-    "03-16": [(NOON, upload)],
-    "03-17": [(NOON, pin), (LATE, fill_disk)],
-    "03-18": [(NOON, free_disk)],
+    "03-16": [(NOON, upload), (NOON, pin)],
     "03-20": [(NOON, kill_next)],
     "03-22": [(LATE, switch_off)],
-    "03-23": [(MORNING, switch_on)],
-    "03-25": [(NOON, damage_and_verify)],
+    "03-23": [(MORNING, switch_on), (LATE, fill_disk)],
+    "03-24": [(NOON, unpin), (AFTERNOON, free_disk)],
+    "03-26": [(LATE, lose_disk)],
+    "03-27": [(LATE, mend_disk)],
+    "03-28": [(NOON, damage_and_verify)],
     "03-30": [(NOON, schedule_at_noon), (time(13, 30, 5), Life.look)],
     "04-01": [(AFTERNOON, schedule_as_before)],
-    "04-02": [(NIGHT, set_clock_back_an_hour), (NOON, unpin)],
+    "04-02": [(NIGHT, set_clock_back_an_hour)],
     "04-03": [(MORNING, switch_off)],
     "04-06": [(AFTERNOON, switch_on)],
 }

@@ -7,13 +7,14 @@ the two are compared.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum, auto
 from zipfile import ZipFile
 
 from fastcms.backups.history import Run
 from fastcms.backups.status import describe_status
+from fastcms.errors import FastCMSError
 from tests.year.oracle import RETRIES, ZONE, Backup, Timetable, counting, kept
 from tests.year.simulated_site import SimulatedSite
 
@@ -32,6 +33,7 @@ class Fault(Enum):
 
     FULL_DISK = auto()
     KILLED = auto()
+    READ_ONLY_DISK = auto()
 
 
 _CODES = {Fault.FULL_DISK: "not_enough_space", Fault.KILLED: "process_ended"}
@@ -92,6 +94,9 @@ class Life:
 
     def look(self) -> None:
         """Let the server look for what is due, and enter what it does: it must be what ought to be done."""
+        if self.fault is Fault.READ_ONLY_DISK:
+            self._look_in_vain()
+            return
         is_backup_due, is_verification_due = self.daily.look(self.now), self.monthly.look(self.now)
         told = len(self.told)
         is_killed = is_backup_due and self.fault is Fault.KILLED
@@ -102,6 +107,15 @@ class Life:
         if is_verification_due and self.own:
             self._check_verification(next(runs), self.own[0], "full")
         assert list(runs) == []
+        if len(self.told) > told:
+            self._deliver("message")
+
+    def _look_in_vain(self) -> None:
+        """Where nothing can be noted nothing is begun, and it stays due; but people are told."""
+        with suppress(FastCMSError):
+            assert self.site.look() == []
+        told = len(self.told)
+        self.site.raise_alarms()
         if len(self.told) > told:
             self._deliver("message")
 
@@ -172,8 +186,11 @@ class Life:
         assert {reason["code"] for reason in shown["reasons"]} == codes, shown
         assert shown["state"] == (state if self.own else "waiting"), shown
         assert shown["is_safe"] == (shown["state"] in ("ok", "warnings"))
-        today = self.now.astimezone(ZONE).date()
-        assert datetime.fromisoformat(shown["next_run"]) == self.daily.on(today + DAY)
+        next_run = datetime.fromisoformat(shown["next_run"])
+        if self.daily.missed_since(self.now) is None:
+            assert next_run == self.daily.on(self.now.astimezone(ZONE).date() + DAY)
+        else:
+            assert next_run < self.now + _MINUTE
         if not self.is_muted:
             is_alarmed = bool(self.told) and self.told[-1] in _ALARMS
             assert is_alarmed == (state == "attention"), self.told[-3:]
@@ -238,8 +255,11 @@ class Life:
         codes = {"notification_failed"} if self.undelivered else set()
         if self.has_failed:
             codes |= {"backup_failed", "backup_overdue"}
-        if self.fault is Fault.FULL_DISK:
+        if self.fault in (Fault.FULL_DISK, Fault.READ_ONLY_DISK):
             codes.add("space_critical")
+        missed_since = self.daily.missed_since(self.now)
+        if missed_since is not None and self.now > missed_since + _GRACE:
+            codes.add("backup_overdue")
         for backup in self.own:
             if backup.is_sound is False:
                 is_serious = backup in (self.own[0], self.latest_verified)

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from fastcms.accounts.models import Account
 from fastcms.accounts.schemas import Role, Scope
 from fastcms.accounts.service import create_token
-from fastcms.backups import service, upkeep
+from fastcms.backups import alarms, service, upkeep
 from fastcms.backups.history import Run
 from fastcms.config import LogLevel, Settings
 from fastcms.main import create_app
@@ -107,6 +107,10 @@ class SimulatedSite:
         """What the server does some times a minute."""
         return upkeep.run_due(self.site)
 
+    def raise_alarms(self) -> None:
+        """What the server does as often, beside all else."""
+        alarms.raise_alarms(self.site)
+
     def fill_disk(self) -> None:
         """Leave not one byte on the disk of backups."""
         with suppress(OSError), self._filler.open("wb", buffering=0) as filler:
@@ -115,6 +119,11 @@ class SimulatedSite:
 
     def empty_disk(self) -> None:
         self._filler.unlink()
+
+    def make_read_only(self, *, is_read_only: bool = True) -> None:
+        """Mount the disk of backups anew, as the kernel does after an error."""
+        option = "remount,ro" if is_read_only else "remount,rw"
+        subprocess.run([*AS_ROOT, "mount", "-o", option, self.settings.backups_dir], check=True)
 
     def damage(self, filename: str) -> None:
         """Flip a bit in the middle of an archive."""
