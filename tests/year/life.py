@@ -26,6 +26,7 @@ _EVENING = time(21)
 _ALSO_WHILE_OFF = ("switch_on", "compare")
 _ALARMS = ("Backups need attention", "Backups still need attention", "A problem with backups is over")
 _SERIOUS = {"backup_failed", "backup_overdue", "space_critical", "verification_failed"}
+_ALARMING = {*_SERIOUS, "verification_old"}
 
 
 class Fault(Enum):
@@ -193,7 +194,7 @@ class Life:
             assert next_run < self.now + _MINUTE
         if not self.is_muted:
             is_alarmed = bool(self.told) and self.told[-1] in _ALARMS
-            assert is_alarmed == (state == "attention"), self.told[-3:]
+            assert is_alarmed == bool(codes & _ALARMING), self.told[-3:]
         self._compare_backups()
         if self.site.ask("GET", "/backups/history?per_page=1")["total"] != self.history.total():
             self.compare_history()
