@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         12, description="Keep the newest backup of each of so many months."
     )
     backup_keep_yearly: KeptCount = Field(0, description="Keep the newest backup of each of so many years.")
-    backup_max_total_size: Annotated[ByteSize, Field(gt=0)] | None = Field(
+    backup_max_total_size: Annotated[ByteSize, Field(ge=1_000_000)] | None = Field(
         None, description="Remove the oldest backups beyond this size of all together, such as `50GB`."
     )
     notify_urls: SecretStr = Field(

@@ -123,7 +123,7 @@ def is_full_disk(error: OSError) -> bool:
 
 
 def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1024**2:,.1f}"
+    return f"{size_bytes / 1e6:,.1f}"
 
 
 def _fsync(path: Path, flags: int) -> None:

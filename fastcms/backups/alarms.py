@@ -39,9 +39,7 @@ from fastcms.site import Site
 
 _MARK = "alarms"
 # Beside all that needs attention: this will, unless somebody acts before. Until then, nothing old is removed.
-_ALARMING_WARNINGS = frozenset(
-    {"space_low", "history_begun_anew", "settings_unreadable", "prune_failed", "verification_old"}
-)
+_ALARMING_WARNINGS = frozenset({"space_low", "history_begun_anew", "prune_failed", "verification_old"})
 # What has become worse is not over.
 _BECOMES = {"space_low": "space_critical"}
 _REPEATED_AFTER = timedelta(days=1)

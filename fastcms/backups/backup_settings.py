@@ -23,9 +23,11 @@ from pydantic import (
     field_validator,
 )
 
+from fastcms.backups.engine.paths import beside
 from fastcms.backups.folder import data_paths, explained
 from fastcms.config import KeptCount, Settings, message_of
 from fastcms.cron import check_schedule, check_timezone
+from fastcms.database import utc_now
 from fastcms.durability import write_durably
 from fastcms.errors import ConfigError, InvalidInputError
 from fastcms.locks import FileLock
@@ -49,7 +51,7 @@ class BackupSettings(BaseModel):
     keep_weekly: KeptCount
     keep_monthly: KeptCount
     keep_yearly: KeptCount
-    max_total_size: Annotated[ByteSize, Field(gt=0)] | None
+    max_total_size: Annotated[ByteSize, Field(ge=1_000_000)] | None
     notify_urls: tuple[str, ...]
     notify_success: bool
     heartbeat_url: str
@@ -129,8 +131,10 @@ def change_settings(site: Site, changes: Mapping[str, Any]) -> BackupSettings:
     ):
         try:
             kept = _read_changes(site)
-        except ConfigError as error:  # it is replaced
-            get_logger().warning(error.message)
+        except ConfigError as error:  # somebody may still read an address in it
+            kept_path = beside(_path(site), f".unreadable-{utc_now():%Y%m%d_%H%M%S}")
+            _path(site).replace(kept_path)
+            get_logger().warning(error.message, kept=str(kept_path))
             kept = {}
         kept |= changes
         kept = {name: value for name, value in kept.items() if value is not None}

@@ -58,7 +58,7 @@ def create_backup(context: typer.Context, as_json: JsonOption = False) -> None:
         if as_json:
             print_json(describe_created(backup).model_dump())
             return
-        output.print(f"Created {backup.path} ({backup.size_mb} MB).")
+        output.print(f"Created {backup.path} ({naturalsize(backup.size_bytes)}).")
         for problem in backup.problems:
             messages.print(f"[yellow]Warning:[/] {escape(problem)}")
 
@@ -140,7 +140,7 @@ def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
             table.add_row(
                 backup.filename,
                 f"{backup.created:%Y-%m-%d %H:%M:%S}",
-                f"{backup.size_mb} MB",
+                naturalsize(backup.size_bytes),
                 backup.kind,
                 ", ".join(_describe_notes(backup)),
             )

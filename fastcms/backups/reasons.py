@@ -195,7 +195,7 @@ def _verification_failed(facts: Facts) -> Iterator[Reason]:
             yield attention(
                 "verification_failed",
                 f"{backup.filename} did not pass its verification: {backup.notes.verified_reason}",
-                "Make a new backup now, and verify it. Look at the disk's health.",
+                "Make a new backup, verify it (`fastcms backup verify NAME`), and look at the disk's health.",
             )
     others = [backup for backup in failed if backup not in (latest, facts.newest)]
     if others:
@@ -231,10 +231,11 @@ def _space(facts: Facts) -> Iterator[Reason]:
 
 def _settings(facts: Facts) -> Iterator[Reason]:
     if facts.settings_problem is not None:
-        yield warning(
+        yield attention(
             "settings_unreadable",
             facts.settings_problem,
-            "Change a setting of backups, or delete the file: both begin it anew.",
+            "Set again what you had changed, such as the time and whom to tell: `fastcms backup set`. The "
+            "file is kept beside the new one.",
         )
     if facts.settings.schedule == OFF:
         yield warning(

@@ -47,7 +47,7 @@ def test_a_change_is_kept_and_none_takes_it_back(site: Site) -> None:
         ({"schedule": "daily"}, "schedule"),
         ({"timezone": "Mars"}, "timezone"),
         ({"keep_last": -1}, "keep_last"),
-        ({"max_total_size": 0}, "max_total_size"),
+        ({"max_total_size": "50"}, "max_total_size"),  # bytes: somebody has left GB out
         ({"notify_urls": ["nonsense"]}, "notify_urls"),
         ({"heartbeat_url": "ftp://example.com"}, "heartbeat_url"),
         ({"heartbeat_url": "https://"}, "heartbeat_url"),
@@ -93,3 +93,6 @@ def test_a_file_that_cannot_be_used_leaves_the_environments_settings_and_says_so
     assert str(file_of(site)) in (settings_problem(site) or "")
     change_settings(site, {"schedule": "0 5 * * *"})
     assert (read_settings(site).schedule, settings_problem(site)) == ("0 5 * * *", None)
+    kept = [path.read_bytes() for path in file_of(site).parent.glob("settings.json.unreadable-*")]
+    assert kept in ([], [content.encode(errors="surrogateescape")])
+    assert bool(kept) is (content != '{"schedule": "never"}')  # which could be read
