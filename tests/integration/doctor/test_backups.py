@@ -37,7 +37,7 @@ def damage_history(site: Site) -> None:
 BACKUPS: dict[str, tuple[Callable[[Site], object], set[str]]] = {
     "none": (lambda site: backup_path(site).unlink(), {"backup_none"}),
     "old": (lambda site: make_old(site, timedelta(days=9)), {"backup_attention"}),
-    "in time": (lambda site: make_old(site, timedelta(days=7)), set()),
+    "in time": (lambda site: make_old(site, timedelta(minutes=30)), set()),
     "of the future": (lambda site: make_old(site, -timedelta(days=2)), {"clock_wrong"}),
     "cut off": (lambda site: os.truncate(backup_path(site), 1000), {"backup_damaged"}),
     "empty": (lambda site: os.truncate(backup_path(site), 0), {"backup_damaged"}),
