@@ -156,11 +156,12 @@ def list_runs(
     state: JobState | None = None,
     trigger: Trigger | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     offset: int = 0,
     limit: int = -1,
 ) -> list[Run]:
     """The runs of some kind, newest first. Raises: BackupError when the history cannot be read."""
-    where, values = _conditions(kind, state, trigger, since)
+    where, values = _conditions(kind, state, trigger, since, until)
     with reading(site) as history:
         rows = history.execute(
             f"SELECT {_RUN} FROM runs {where} ORDER BY id DESC LIMIT ? OFFSET ?",  # noqa: S608 - our own names
@@ -189,8 +190,9 @@ def read_tallies(site: Site) -> list[Tally]:
 def latest_run(
     site: Site, kind: RunKind, *, state: JobState | None = None, trigger: Trigger | None = None
 ) -> Run | None:
-    """The newest run of a kind. Raises: BackupError."""
-    return next(iter(list_runs(site, kind=kind, state=state, trigger=trigger, limit=1)), None)
+    """The newest run of a kind, none that a wrong clock has put into the future. Raises: BackupError."""
+    found = list_runs(site, kind=kind, state=state, trigger=trigger, until=utc_now(), limit=1)
+    return next(iter(found), None)
 
 
 def read_notes(site: Site, filename: str | None = None) -> dict[str, Notes]:
@@ -246,11 +248,17 @@ def write_mark(site: Site, name: str, value: Any) -> None:
 
 
 def _conditions(
-    kind: RunKind | None, state: JobState | None, trigger: Trigger | None, since: datetime | None
+    kind: RunKind | None,
+    state: JobState | None,
+    trigger: Trigger | None,
+    since: datetime | None,
+    until: datetime | None = None,
 ) -> tuple[str, list[str]]:
     found: dict[str, str | None] = {"kind = ?": kind, "state = ?": state, "trigger = ?": trigger}
     if since is not None:
         found["started >= ?"] = format_utc(since)
+    if until is not None:
+        found["started <= ?"] = format_utc(until)
     wanted = {condition: value for condition, value in found.items() if value is not None}
     return f"WHERE {' AND '.join(wanted)}" if wanted else "", list(wanted.values())
 

@@ -23,7 +23,13 @@ from fastcms.backups.retention import (
     find_excess_bytes,
 )
 from fastcms.backups.schemas import Backup, BackupKind, format_created
-from fastcms.backups.service import find_backup, find_newest, is_from_the_future, list_backups
+from fastcms.backups.service import (
+    CLOCKS_MAY_DIFFER,
+    find_backup,
+    find_newest,
+    is_from_the_future,
+    list_backups,
+)
 from fastcms.database import format_utc, utc_now
 from fastcms.errors import BackupError, BackupNotFoundError, ConflictError, FastCMSError
 from fastcms.logs import get_logger
@@ -218,10 +224,13 @@ def _find_reasons_for_all(site: Site, backups: Sequence[Backup]) -> Iterator[Rea
 
 def _has_latest_backup_failed(site: Site) -> bool:
     """Whether the latest attempt failed; nobody has cancelled it. A killed one may be in no history yet."""
+    now = utc_now()
     outcomes: dict[str, JobState] = {
         job.id: job.state
         for job in list_jobs(site)
-        if job.kind is JobKind.CREATE and job.state in (JobState.SUCCEEDED, JobState.FAILED)
+        if job.kind is JobKind.CREATE
+        and job.state in (JobState.SUCCEEDED, JobState.FAILED)
+        and job.started <= now + CLOCKS_MAY_DIFFER
     }
     for state in (JobState.SUCCEEDED, JobState.FAILED):
         if (run := history.latest_run(site, RunKind.CREATE, state=state)) is not None:

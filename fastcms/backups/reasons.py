@@ -122,7 +122,7 @@ def _overdue(facts: Facts) -> Iterator[Reason]:
 
 
 def _gone(facts: Facts) -> Iterator[Reason]:
-    if facts.has_made_any and not facts.backups:
+    if facts.has_made_any and not facts.backups and not facts.future:
         yield attention(
             "backups_gone",
             "Backups of this site were made, and none of them is there any more.",
@@ -284,7 +284,7 @@ def _future(facts: Facts) -> Iterator[Reason]:
             "backup_from_the_future",
             f"{facts.future[0].filename} does not count: it is dated in the future. The clock is wrong, or "
             "was.",
-            "Correct the clock (`timedatectl`).",
+            "Correct the clock (`timedatectl`). If it is right by now, make a backup, then delete that one.",
         )
 
 

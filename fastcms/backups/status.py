@@ -29,7 +29,7 @@ from fastcms.backups.reasons import (
 )
 from fastcms.backups.schedule import Duty
 from fastcms.backups.schemas import Backup, BackupKind
-from fastcms.backups.service import is_from_the_future, list_backups
+from fastcms.backups.service import CLOCKS_MAY_DIFFER, is_from_the_future, list_backups
 from fastcms.backups.storage import Storage, measure_storage
 from fastcms.database import utc_now
 from fastcms.errors import ArchiveError, FastCMSError
@@ -145,7 +145,9 @@ def describe_status(site: Site, now: datetime | None = None) -> Status:
         problems=contents.problems,
         problem_count=contents.problem_count,
         damage=contents.damage,
-        failure=_find_failure(newest, remembered, jobs),
+        failure=_find_failure(
+            newest, remembered, [job for job in jobs if job.started <= now + CLOCKS_MAY_DIFFER]
+        ),
         overdue_since=remembered.overdue_since,
         settings_problem=settings_problem(site),
         undelivered=remembered.undelivered,

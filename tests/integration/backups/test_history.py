@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import time_machine
 
 from fastcms.backups import history, jobs, service, tasks
 from fastcms.backups.history import Run, RunKind
@@ -63,8 +64,11 @@ def test_runs_are_listed_newest_first_by_kind_state_and_time(site: Site) -> None
     ] == [3, 2]
     assert history.count_runs(site, state=JobState.FAILED) == 2
     assert history.count_runs(site, since=NOON + timedelta(minutes=4)) == 2
-    latest = history.latest_run(site, RunKind.DELETE)
-    assert latest is not None
+    with time_machine.travel(NOON + timedelta(minutes=3, seconds=30)):
+        assert history.latest_run(site, RunKind.PRUNE) == run(3, state=JobState.FAILED)
+        assert history.latest_run(site, RunKind.DELETE) is None
+    with time_machine.travel(NOON + timedelta(minutes=9)):
+        latest = history.latest_run(site, RunKind.DELETE)
     assert latest == run(9, kind=RunKind.DELETE, details={"why": "by hand"})
     assert history.latest_run(site, RunKind.VERIFY) is None
 

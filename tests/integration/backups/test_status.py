@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import time_machine
 
 from fastcms.backups import history, jobs, notifications, restoring, service, storage, tasks
 from fastcms.backups.backup_settings import change_settings
@@ -122,6 +123,17 @@ def test_a_backup_that_failed_needs_attention_until_one_succeeds(backed_up: Site
     assert (status.state, codes(status)) == ("ok", set())
     assert status.last_failure is not None
     assert (status.last_failure.reason, status.last_failure.is_current) == ("The disk is full.", False)
+
+
+def test_what_a_wrong_clock_has_put_into_the_future_hides_no_failure_and_is_none(backed_up: Site) -> None:
+    with time_machine.travel(utc_now() + timedelta(days=2)):
+        create(backed_up)
+    fail(backed_up)
+    assert "backup_failed" in codes(describe_status(backed_up))
+    with time_machine.travel(utc_now() + timedelta(days=3)):
+        fail(backed_up)
+    create(backed_up)
+    assert codes(describe_status(backed_up)) == {"backup_from_the_future"}
 
 
 def test_a_first_backup_that_failed_needs_attention(served: Site) -> None:

@@ -173,7 +173,8 @@ def test_the_serious_reasons_come_first(backup_settings: BackupSettings) -> None
 
 
 def test_a_backup_of_the_future_is_serious_when_there_is_no_other(backup_settings: BackupSettings) -> None:
-    (reason,) = reasons(backup_settings, {"backups": (), "future": [backup(-2 * DAY)]})
+    facts = {"backups": (), "future": [backup(-2 * DAY)], "has_made_any": True}
+    (reason,) = reasons(backup_settings, facts)
     assert reason.level == "attention"
 
 
