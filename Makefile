@@ -30,7 +30,7 @@ run: $(VENV)/run.stamp ## Start the server on http://localhost:8000 and print wh
 
 .PHONY: test
 test: $(VENV)/test.stamp programs check ## Check and test everything (what CI runs)
-	@$(BIN)/pytest -n auto --dist worksteal
+	@$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist worksteal  # one more than cores: some tests wait for a clock
 
 .PHONY: crash
 crash: $(VENV)/test.stamp programs ## Kill, fail and fill the disk at every call of backup and restore (half an hour)

@@ -14,6 +14,7 @@ from fastcms.backups.history_file import reading, write
 from fastcms.backups.job_files import Job, JobError, JobKind, JobState, Trigger
 from fastcms.database import format_utc, utc_now
 from fastcms.errors import BackupError
+from fastcms.logs import get_logger
 from fastcms.site import Site
 from fastcms.sqlite import sqlite3
 
@@ -238,7 +239,11 @@ def read_mark(site: Site, name: str) -> Any:
     """
     with reading(site) as history:
         row = history.execute("SELECT value FROM marks WHERE name = ?", [name]).fetchone()
-    return None if row is None else json.loads(row[0])
+    try:
+        return None if row is None else json.loads(row[0])
+    except ValueError as error:  # somebody has edited it
+        get_logger().warning("A mark in the history of backups makes no sense.", mark=name, reason=str(error))
+        return None
 
 
 def write_mark(site: Site, name: str, value: Any) -> None:

@@ -40,8 +40,8 @@ _FULL_NEVER = timedelta(days=10 * 365)
 # A small site on a large disk that others have filled need not worry.
 _LITTLE_FREE, _ENOUGH_BACKUPS = 0.1, 10
 _HINT = (
-    "Delete what is not needed on this disk, keep fewer backups, or give up the safety copy "
-    "(`fastcms backup discard`). A larger disk helps for longer. Never delete app.db-wal."
+    "Delete old backups (`fastcms backup list`, `fastcms backup delete NAME`), or what else is not needed on "
+    "this disk. A larger disk helps for longer. Never delete app.db-wal: it holds the latest changes."
 )
 
 

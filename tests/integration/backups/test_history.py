@@ -169,3 +169,10 @@ def test_on_a_full_disk_the_journal_needs_no_more_space_however_the_history_has_
             history.add_run(site, run(failed, state=JobState.FAILED))
         assert history.count_runs(site) == number + 10
         (small_disk / "filler").unlink()
+
+
+def test_a_mark_that_somebody_has_spoilt_counts_for_nothing(site: Site) -> None:
+    history.write_mark(site, "x", 1)
+    with closing(sqlite3.connect(history_path(site), isolation_level=None)) as connection:
+        connection.execute("UPDATE marks SET value = '{' WHERE name = 'x'")
+    assert history.read_mark(site, "x") is None
