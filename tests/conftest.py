@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import fastapi.dependencies.models
 import hypothesis
 import pytest
 from argon2 import PasswordHasher
@@ -26,6 +27,15 @@ ADMIN = "admin@example.com"
 EDITOR = "editor@example.com"
 PASSWORD = "correct horse battery"
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-E"]  # for mounts and other users' files
+
+
+@pytest.fixture(autouse=True)
+def forget_applications() -> Iterator[None]:
+    """FastAPI remembers every endpoint that it has seen, and with them every application of the tests."""
+    yield
+    for remembered in vars(fastapi.dependencies.models).values():
+        if hasattr(remembered, "cache_clear"):
+            remembered.cache_clear()
 
 
 @pytest.fixture
