@@ -61,7 +61,7 @@ _MAY_REMAIN = {
     *("app.db.before_restore", "files.before_restore", "files/.restore/before_restore"),
     *("backups/restores.jsonl", "backups/.lock", "backups/.trash_lock"),
     *("backups/.receiving", "backups/.verifying_lock"),
-    *("backups/history.db", "backups/history.db-journal"),
+    *("backups/history.db", "backups/history.db-journal", "backups/.history_lock"),
 }
 
 

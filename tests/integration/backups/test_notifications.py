@@ -111,13 +111,12 @@ def test_a_heartbeat_is_called_and_how_that_went_is_kept(quiet_site: Site, far_s
 
 
 def test_a_heartbeat_that_fails_raises_nothing_and_is_remembered(quiet_site: Site) -> None:
-    for url in (f"http://{refusing_host()}/SECRET", "https://[SECRET"):
-        change_settings(quiet_site, {"heartbeat_url": url})
-        heartbeat(quiet_site, HeartbeatSignal.START)
-        beat = latest_heartbeat(quiet_site)
-        assert beat is not None
-        assert not beat.ok
-        assert "SECRET" not in str(beat)
+    change_settings(quiet_site, {"heartbeat_url": f"http://{refusing_host()}/SECRET"})
+    heartbeat(quiet_site, HeartbeatSignal.START)
+    beat = latest_heartbeat(quiet_site)
+    assert beat is not None
+    assert not beat.ok
+    assert "SECRET" not in str(beat)
 
 
 def test_without_an_address_nothing_is_sent(quiet_site: Site) -> None:
