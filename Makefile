@@ -30,7 +30,11 @@ run: $(VENV)/run.stamp ## Start the server on http://localhost:8000 and print wh
 
 .PHONY: test
 test: $(VENV)/test.stamp programs check ## Check and test everything (what CI runs)
-	@$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist worksteal  # one more than cores: some tests wait for a clock
+	@$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist worksteal -m "not slow"  # one more than cores: some wait for a clock
+
+.PHONY: slow
+slow: $(VENV)/test.stamp programs ## Wait on real servers for backups that are due every minute (two minutes)
+	@$(BIN)/pytest -n 2 -m slow
 
 .PHONY: crash
 crash: $(VENV)/test.stamp programs ## Kill, fail and fill the disk at every call of backup and restore (half an hour)

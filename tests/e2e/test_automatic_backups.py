@@ -73,6 +73,7 @@ def wait_until(is_so: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_of_two_workers_one_makes_the_backup_of_a_schedule_set_while_they_run_though_nobody_can_be_told(
     tmp_path: Path,
 ) -> None:
@@ -122,6 +123,7 @@ def enlarge(disk: Path) -> None:
     subprocess.run([*AS_ROOT, "mount", "-o", "remount,size=4g", disk], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_then_a_kill_are_explained_and_the_next_run_works(
     cramped: AutomaticSite, small_disk: Path
 ) -> None:
