@@ -9,7 +9,7 @@ from tests.crash.run import count_points, run_sweep
 
 @pytest.mark.parametrize(
     ("layout", "every", "at_least"),
-    [("one folder", "31", 150), ("each on a disk of its own", "97", 40), ("ext4 image", "53", 30)],
+    [("one folder", "61", 75), ("each on a disk of its own", "97", 40), ("ext4 image", "53", 30)],
 )
 def test_whatever_interrupts_a_backup_or_a_restore_the_next_start_is_all_old_or_all_new(
     tmp_path: Path, layout: str, every: str, at_least: int
