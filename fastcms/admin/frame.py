@@ -21,7 +21,10 @@ from fastcms.admin.login import Login
 from fastcms.admin.navigation import Menu, find_collection
 from fastcms.admin.security import ContentSecurityPolicy, NonceExtension, SigningKeys, policy
 from fastcms.admin.theme import Theme
+from fastcms.backups.detail_pages import DetailPage
 from fastcms.backups.pages import BackupsPage
+from fastcms.backups.restore_pages import RestorePage
+from fastcms.backups.settings_pages import SettingsPage
 from fastcms.content.pages import CollectionsPage
 from fastcms.content.record_pages import RecordsView
 from fastcms.errors import FastCMSError, status_of
@@ -31,7 +34,9 @@ from fastcms.pages import in_words
 from fastcms.site import Site
 
 _FOLDER = Path(__file__).parent
-_PAGES = (CollectionsPage, FilesPage, BackupsPage, AccountsPage, TokensPage)
+# The address of one backup is that of any word below /backups: it comes last.
+_BACKUPS_PAGES = (BackupsPage, RestorePage, SettingsPage, DetailPage)
+_PAGES = (CollectionsPage, FilesPage, *_BACKUPS_PAGES, AccountsPage, TokensPage)
 
 
 class Dashboard(BaseAdmin):
