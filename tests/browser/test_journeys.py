@@ -2,58 +2,15 @@
 
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from tests.browser.visiting import EMAIL, PASSWORD
 from tests.e2e.conftest import Server
 
-EMAIL = "anna@example.com"
-PASSWORD = "correct horse battery"
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 _SETUP_CODE = re.compile(r"^ +([0-9a-f]{4}(?:-[0-9a-f]{4}){2})$", re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_OPTIONS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: Browser, server: Server) -> Iterator[Page]:
-    """A page that fails the test when its console reports anything, or when it asks another host."""
-    context = chromium.new_context(base_url=server.url)
-    opened = context.new_page()
-    problems: list[str] = []
-
-    def check_console(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            problems.append(message.text)
-
-    def check_request(request: Request) -> None:
-        if not request.url.startswith((server.url, "data:", "blob:")):
-            problems.append(f"asked another host: {request.url}")
-
-    opened.on("console", check_console)
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("request", check_request)
-    yield opened
-    context.close()
-    assert problems == []
 
 
 def _set_up(page: Page, server: Server) -> None:
@@ -189,51 +146,3 @@ def test_a_restore_is_undone_and_its_safety_copy_discarded(page: Page, server: S
     page.get_by_role("button", name="Delete it for good").click()
     expect(page.get_by_text("cannot be undone any more")).to_be_visible()
     expect(page.get_by_role("heading", name="The state before that is kept")).to_have_count(0)
-
-
-def test_what_happens_on_a_page_by_script(page: Page, server: Server) -> None:
-    _set_up(page, server)
-    _make_collection(page)
-    _menu(page, "articles")
-    page.get_by_role("button", name="Columns").click()
-    page.get_by_label("Kind").uncheck()
-    page.locator("[data-apply-columns]").click()
-    expect(page.get_by_role("columnheader", name="Kind")).to_have_count(0)
-    page.get_by_label("Page size").select_option("50")
-    expect(page).to_have_url(re.compile("page_size=50"))
-    page.get_by_label("Open user menu").locator("visible=true").click()
-    page.get_by_role("button", name="Light or dark").locator("visible=true").click()
-    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
-    page.reload()
-    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
-
-    _menu(page, "API tokens")
-    page.get_by_label("Name").fill("nightly-backup")
-    page.get_by_role("button", name="Create token").click()
-    page.get_by_role("button", name="Copy").click()
-    expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    page.get_by_role("button", name="Revoke").click()
-    page.get_by_role("dialog").get_by_role("button", name="Revoke token").click()
-    expect(page.get_by_text("Revoked nightly-backup")).to_be_visible()
-
-
-def test_no_page_is_wider_than_a_phone_or_a_desktop(page: Page, server: Server) -> None:
-    _set_up(page, server)
-    _make_collection(page)
-    assert page.request.post("/api/v1/backups", headers={"Origin": server.url}).ok
-    paths = (
-        "",
-        "collections",
-        "collections/articles/edit",
-        "records-articles/list",
-        "records-articles/create",
-        "files",
-        "backups",
-        "accounts",
-        "tokens",
-    )
-    for width in (390, 1280):
-        page.set_viewport_size({"width": width, "height": 800})
-        for path in paths:
-            page.goto(f"/admin/{path}")
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
