@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import humanize
 
+from fastcms.backups.job_words import describe_job, describe_phase
 from fastcms.database import utc_now
 
 
@@ -25,4 +26,11 @@ def machine_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
-ALL = {"ago": ago, "utc": utc, "size": size, "machine_time": machine_time}
+ALL = {
+    "ago": ago,
+    "utc": utc,
+    "size": size,
+    "machine_time": machine_time,
+    "job_words": describe_job,
+    "phase_words": describe_phase,
+}

@@ -1,6 +1,7 @@
 """The dashboard's page of backups: create, download, restore, delete."""
 
 from datetime import timedelta
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,6 +9,7 @@ from starlette_admin import route
 
 from fastcms.backups import deletion, jobs, restoring, service, tasks
 from fastcms.backups.answers import archive_answer
+from fastcms.backups.job_files import cancel_job
 from fastcms.database import utc_now
 from fastcms.logs import get_logger
 from fastcms.pages import (
@@ -17,6 +19,7 @@ from fastcms.pages import (
     get_visitor,
     in_thread,
     page_number,
+    see_other,
     show_message,
 )
 
@@ -24,6 +27,7 @@ from fastcms.pages import (
 _NEWS = timedelta(days=7)
 _NAME = "/{filename}"
 _PER_PAGE = 50
+_CANCEL_TIMEOUT_SECONDS = 10
 
 
 class BackupsPage(Page):
@@ -79,6 +83,15 @@ class BackupsPage(Page):
         await in_thread(deletion.delete_backup, get_site(request), filename, get_visitor(request).name)
         _log(request, "backup deleted", filename)
         return self.done(request, f"Deleted {filename}.")
+
+    @route("/jobs/{job_id}/cancel", methods=["POST"], name="backups-cancel-job")
+    @errors_as_messages
+    async def cancel(self, request: Request) -> Response:
+        job_id, visitor = request.path_params["job_id"], get_visitor(request)
+        cancel = partial(cancel_job, timeout_seconds=_CANCEL_TIMEOUT_SECONDS)
+        await in_thread(cancel, get_site(request), job_id, visitor.name)
+        get_logger().info("job cancelled", job=job_id, by=visitor.name)
+        return see_other(f"{self.url(request)}?job={job_id}")
 
 
 def _log(request: Request, event: str, filename: str) -> None:
