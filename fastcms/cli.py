@@ -9,6 +9,7 @@ import uvicorn
 from uvicorn.importer import import_from_string
 
 import fastcms
+from fastcms import restarting
 from fastcms.accounts.commands import admin_app, token_app
 from fastcms.backups import (  # noqa: F401 - they add to backup_app
     job_commands,
@@ -28,6 +29,8 @@ from fastcms.site import Site, new_site, refuse_wrong_user
 from fastcms.startup import hold_folder, restore_without_server, use_site
 from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
 
+# So long answers may go on when the server restarts.
+_RESTART_PATIENCE_SECONDS = 10
 _UVICORN_FAILED = 3  # its own exit code, for what is no error of ours
 
 app = typer.Typer(
@@ -86,8 +89,14 @@ def serve() -> None:
         application = import_from_string("app.main:app")
         config = uvicorn.Config(application, host=settings.host, port=settings.port, log_config=None)
         server = _Server(config)
-        with suppress(KeyboardInterrupt, SystemExit):  # uvicorn has logged why
+        with (
+            restarting.replaceable(server.end_soon),
+            suppress(KeyboardInterrupt, SystemExit),  # uvicorn has logged why
+        ):
             server.run()
+            if restarting.is_restarting():  # and nobody has pressed Ctrl+C meanwhile
+                messages.print("Restarting.")
+                restarting.replace_process()
         if not server.started:
             error = getattr(application.state, "startup_error", None)
             raise typer.Exit(status_of(error)[1] if error else _UVICORN_FAILED)
@@ -101,6 +110,11 @@ class _Server(uvicorn.Server):
         if self.started:
             address = f"http://localhost:{self.config.port}/admin"
             messages.print(f"FastCMS {fastcms.__version__}: log in at {address}")
+
+    def end_soon(self) -> None:
+        """End for a restart: nobody is at the terminal to say that a slow download has taken long enough."""
+        self.config.timeout_graceful_shutdown = _RESTART_PATIENCE_SECONDS
+        self.should_exit = True
 
 
 def _require_free_port(settings: Settings) -> None:

@@ -83,6 +83,11 @@ class Settings(BaseSettings):
         description="Address to call when a scheduled backup starts (`/start` is added), succeeds, or fails "
         "(`/fail`), as healthchecks.io takes it.",
     )
+    supervised: bool = Field(
+        False,
+        description="Something always starts the server again when it ends, so it may end itself to restart; "
+        "`fastcms serve` needs no such thing.",
+    )
     metrics_public: bool = Field(False, description="Show `/metrics` to everybody, without a token.")
 
     @property

@@ -25,8 +25,10 @@ from fastcms.media.api import router as files_router
 from fastcms.media.api import serving_router
 from fastcms.metrics import router as metrics_router
 from fastcms.request_metrics import RequestCounts
+from fastcms.restarting import server_id
+from fastcms.server_api import router as server_router
 from fastcms.site import new_site
-from fastcms.startup import serve_site, server_id
+from fastcms.startup import serve_site
 from fastcms.stopping import noticing_stop
 from fastcms.web import (
     PROBLEM_RESPONSES,
@@ -39,9 +41,12 @@ from fastcms.web import (
 
 
 class Health(BaseModel):
+    """`server_id` is another after each restart."""
+
     status: str
     version: str
     database: str
+    server_id: str
 
 
 def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> FastAPI:
@@ -76,7 +81,7 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
     app.add_middleware(CorrelationIdMiddleware)
     app.add_middleware(StartupErrorMiddleware)
     api = APIRouter(prefix="/api/v1")
-    for router in (accounts_router, content_router, files_router, backups_router):
+    for router in (accounts_router, content_router, files_router, backups_router, server_router):
         api.include_router(router)
     app.include_router(api)
     app.include_router(serving_router)
@@ -97,4 +102,4 @@ def health(site: CurrentSite) -> Health:
     """Say that the server runs and reaches its database."""
     with site.database.read() as session:
         session.execute(text("SELECT 1 FROM accounts LIMIT 1"))
-    return Health(status="ok", version=fastcms.__version__, database="ok")
+    return Health(status="ok", version=fastcms.__version__, database="ok", server_id=server_id())

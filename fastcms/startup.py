@@ -5,7 +5,6 @@ process at a time while it starts; `.serving` is shared by one server's workers,
 for as long as they may have app.db open. A restore needs the last two for itself.
 """
 
-import hashlib
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from fastcms.errors import BackupBusyError, DataFolderInUseError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.service import empty_trash, remove_stale_uploads
+from fastcms.restarting import server_id
 from fastcms.site import Site, make_folders, refuse_linked_database, refuse_wrong_user
 from fastcms.sqlite import WITHOUT_WAL_RESET_BUG, sqlite3
 from fastcms.start_errors import explained
@@ -207,16 +207,6 @@ def _refuse_other_server(site: Site) -> None:
         hint="Stop that server first, or give this one a folder of its own (FASTCMS_DATA_DIR). "
         "One server with several processes is started with `uvicorn app.main:app --workers 4`.",
     )
-
-
-def server_id() -> str:
-    """What all workers of a server share and no other process has.
-
-    uvicorn starts its workers (--workers, --reload) through multiprocessing, which hands each the random key
-    of the process that started them. Pids are not unique between containers, and start times not when the
-    clock is set.
-    """
-    return hashlib.sha256(multiprocessing.current_process().authkey).hexdigest()[:16]
 
 
 def _serving_purpose() -> str:
