@@ -4,6 +4,7 @@ No restore touches it, and none needs it: see `history_file`.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from fastcms.sqlite import sqlite3
 _KEPT_FOR = timedelta(days=3 * 365)
 # Of a site that has lost all of its files, a job lists every one.
 _MOST_PROBLEMS = 100
+# What the dashboard draws over the years; a site may have hundreds of collections, and millions of runs.
+_KEPT_COUNTS = ("records", "files", "accounts")
 _RUN = (
     "id, kind, trigger, state, requested_by, backup_filename, started, finished, size_bytes, error, details"
 )
@@ -44,7 +47,7 @@ class RunKind(StrEnum):
 class Run(BaseModel):
     """One thing that was done, or tried; times are UTC. A `restore` is its staging: see the receipts.
 
-    `details` depend on the kind: what was pruned, why something was deleted.
+    `details` depend on the kind: how much is in a backup, what was pruned, why something was deleted.
     """
 
     id: str
@@ -103,7 +106,6 @@ class Tally(NamedTuple):
 def run_of(job: Job) -> Run:
     """What history keeps of a job that has ended."""
     result = job.result or {}
-    problems = result.get("problems", []) if job.kind is JobKind.CREATE else []
     return Run(
         id=job.id,
         kind=RunKind(job.kind),
@@ -115,8 +117,17 @@ def run_of(job: Job) -> Run:
         finished=job.finished or job.started,
         size_bytes=result.get("size_bytes"),
         error=job.error,
-        details={"problems": problems[:_MOST_PROBLEMS], "problem_count": len(problems)} if problems else {},
+        details=_details_of_created(result) if job.kind is JobKind.CREATE else {},
     )
+
+
+def _details_of_created(result: Mapping[str, Any]) -> dict[str, Any]:
+    details: dict[str, Any] = {}
+    if problems := result.get("problems"):
+        details |= {"problems": problems[:_MOST_PROBLEMS], "problem_count": len(problems)}
+    if counts := result.get("counts"):
+        details["counts"] = {name: counts[name] for name in _KEPT_COUNTS if name in counts}
+    return details
 
 
 def add_run(site: Site, run: Run) -> None:
@@ -179,6 +190,25 @@ def count_runs(
     with reading(site) as history:
         (count,) = history.execute(f"SELECT count(*) FROM runs {where}", values).fetchone()  # noqa: S608 - our own names
     return int(count)
+
+
+def list_ids(site: Site, kinds: Sequence[RunKind], state: JobState) -> list[str]:
+    """The ids of all runs of some kinds that ended in one way, which say when each began. Raises: BackupError."""
+    marks = ", ".join("?" * len(kinds))
+    with reading(site) as history:
+        rows = history.execute(
+            f"SELECT id FROM runs WHERE kind IN ({marks}) AND state = ?",  # noqa: S608 - question marks
+            [*kinds, state],
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def find_runs(site: Site, ids: Sequence[str]) -> dict[str, Run]:
+    """Some runs by their ids; those that are not there are left out. Raises: BackupError."""
+    marks = ", ".join("?" * len(ids))
+    with reading(site) as history:
+        rows = history.execute(f"SELECT {_RUN} FROM runs WHERE id IN ({marks})", ids).fetchall()  # noqa: S608 - as above
+    return {row[0]: _run_of(row) for row in rows}
 
 
 def read_tallies(site: Site) -> list[Tally]:

@@ -1,9 +1,10 @@
 """What the backups API gives, in the documented shapes; `created` is UTC and agrees with the filename."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,7 +26,10 @@ class BackupKind(StrEnum):
 
 
 class Backup(NamedTuple):
-    """One archive in the folder of backups. `problems` and `crc32` are only told to who has just made it."""
+    """One archive in the folder of backups.
+
+    `problems`, `crc32` and `counts` are only told to who has just made it.
+    """
 
     filename: str
     size_bytes: int
@@ -35,6 +39,7 @@ class Backup(NamedTuple):
     problems: tuple[str, ...] = ()
     notes: Notes = Notes("")
     crc32: int | None = None
+    counts: Mapping[str, int] = MappingProxyType({})
 
     @property
     def name(self) -> str:
@@ -46,13 +51,17 @@ class Backup(NamedTuple):
 
 
 class CreatedBackup(BaseModel):
-    """A finished backup. `problems` names uploads that were missing or damaged on disk beforehand."""
+    """A finished backup. `problems` names uploads that were missing or damaged on disk beforehand.
+
+    `counts` say how much is in it; `records:NAME` counts one collection.
+    """
 
     filename: str
     size_bytes: int
     created: str
     path: str
     problems: list[str]
+    counts: dict[str, int]
 
 
 class ListedBackup(TypedDict):  # checking a list of models takes four times as long
@@ -209,6 +218,7 @@ def describe_created(backup: Backup) -> CreatedBackup:
         created=format_created(backup.created),
         path=backup.path,
         problems=list(backup.problems),
+        counts=dict(backup.counts),
     )
 
 

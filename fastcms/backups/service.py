@@ -60,6 +60,7 @@ def create_backup(site: Site, on_progress: OnProgress = ignore_progress) -> Back
         path=str(final_path),
         problems=tuple(packed.problems),
         crc32=packed.crc32,
+        counts=packed.counts,
     )
 
 

@@ -137,7 +137,7 @@ def test_a_backup_as_a_job_is_followed_to_its_end_and_listed(site: JobSite) -> N
     assert end["started"] < end["finished"]
     (listed,) = site.ask("GET").json()["items"]
     assert end["backup_filename"] == end["result"]["filename"] == listed["filename"]
-    assert end["result"].keys() == {"filename", "size_bytes", "created", "path", "problems"}
+    assert end["result"].keys() == {"filename", "size_bytes", "created", "path", "problems", "counts"}
     assert site.server.terminal.count("backup created") == 1
     # Who comes later, or again, gets the end at once.
     assert list(site.follow(job["id"])) == [end]

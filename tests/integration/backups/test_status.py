@@ -319,7 +319,7 @@ def test_without_a_database_the_newest_backup_says_what_is_needed(
 
 
 def test_how_full_the_disk_is_is_remembered_at_each_backup(backed_up: Site) -> None:
-    (used_bytes, total_bytes) = storage._read_observed(backed_up)[utc_now().date().isoformat()]
+    (used_bytes, total_bytes) = storage.read_observed(backed_up)[utc_now().date().isoformat()]
     assert 0 < used_bytes < total_bytes
 
 

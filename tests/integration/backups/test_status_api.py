@@ -83,3 +83,14 @@ def test_whoever_may_read_backups_may_see_it(
         token, _ = create_token(session, "reader", [Scope.BACKUPS_READ], None)
     headers = {"Authorization": f"Bearer {token}"}
     assert anonymous.get(f"{BACKUPS}/{path}", headers=headers).status_code == 200
+
+
+def test_the_last_thirty_days_are_told(client: TestClient) -> None:
+    made = client.post("/api/v1/backups")
+    assert made.status_code == 200
+    days = client.get("/api/v1/backups/days").json()
+    assert len(days["items"]) == 30
+    assert (days["timezone"], days["items"][-1]["made"]) == ("UTC", 1)
+    assert days["items"][-1]["state"] == "ok"
+    assert days["counts"] == {"ok": 1, "unknown": 29}
+    assert days["sentence"] == "The last 30 days: 1 backed up, 29 not known."
