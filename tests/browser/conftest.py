@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.visiting import WatchedPage, launch_chromium, make_admin, use_session
+from fastcms.backups import jobs, tasks
+from tests.browser.club import found_club
+from tests.browser.visiting import EMAIL, WatchedPage, launch_chromium, log_in_admin, open_site, use_session
 from tests.e2e.conftest import Server
 from tests.e2e.conftest import server as server  # noqa: PLC0414 - a fixture
 
@@ -19,10 +21,11 @@ expect.set_options(timeout=20_000)  # both cores may be busy with other tests
 
 @dataclass(frozen=True)
 class SharedSite:
-    """A running server, and the session of its admin."""
+    """A running server with a club's content, the session of its admin, and a backup."""
 
     server: Server
     token: str
+    backup_filename: str
 
 
 # Not one for all modules: while Playwright runs, no other test of this process can run an event loop.
@@ -35,10 +38,13 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSite]:
     folder = tmp_path_factory.mktemp("site")
-    token = make_admin(folder)
+    with open_site(folder) as site:
+        token = log_in_admin(site)
+        found_club(site)
+        backup = jobs.run(site, tasks.creation(site, EMAIL))
     running = Server(folder)
     running.start()
-    yield SharedSite(running, token)
+    yield SharedSite(running, token, backup.filename)
     running.stop()
 
 

@@ -17,9 +17,8 @@ from playwright.sync_api import (
 
 from fastcms.accounts import service as accounts
 from fastcms.accounts.dependencies import SESSION_COOKIE
-from fastcms.accounts.schemas import Role
 from fastcms.config import Settings
-from fastcms.site import new_site
+from fastcms.site import Site, new_site
 from fastcms.startup import serve_site
 
 EMAIL = "anna@example.com"
@@ -45,13 +44,19 @@ def launch_chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def make_admin(folder: Path, email: str = EMAIL, role: Role = Role.ADMIN) -> str:
-    """Give the site below `folder`, which no server has open, an account; return a session of it."""
+@contextmanager
+def open_site(folder: Path) -> Iterator[Site]:
+    """The site below `folder`, in this process, before a server has it."""
     site = new_site(Settings(_env_file=None, data_dir=folder / "data"))
     with serve_site(site):
-        with site.database.write() as session:
-            accounts.create_account(session, email, PASSWORD, role)
-        token, _login = accounts.log_in(site, email, PASSWORD, "127.0.0.1")
+        yield site
+
+
+def log_in_admin(site: Site) -> str:
+    """Make the site's admin; return a session of theirs."""
+    with site.database.write() as session:
+        accounts.create_account(session, EMAIL, PASSWORD)
+    token, _login = accounts.log_in(site, EMAIL, PASSWORD, "127.0.0.1")
     return token
 
 
