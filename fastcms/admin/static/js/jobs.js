@@ -79,9 +79,9 @@
     };
 
     const sizeOf = (bytes) => {
-        const units = ["Bytes", "KB", "MB", "GB", "TB"];
-        const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
-        return `${(bytes / 1024 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+        const units = ["Bytes", "kB", "MB", "GB", "TB"];
+        const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
+        return `${(bytes / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
     };
     const plural = (count, unit) => `${count} ${unit}${count === 1 ? "" : "s"}`;
     const timeOf = (seconds) => {
