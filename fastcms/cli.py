@@ -12,6 +12,7 @@ import fastcms
 from fastcms import restarting
 from fastcms.accounts.commands import admin_app, token_app
 from fastcms.backups import (  # noqa: F401 - they add to backup_app
+    contents_commands,
     job_commands,
     notification_commands,
     restore_commands,

@@ -8,6 +8,7 @@ from fastcms.accounts.api import client_address
 from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
 from fastcms.backups import (
+    contents_api,
     deletion,
     job_api,
     notification_api,
@@ -128,6 +129,9 @@ def show_backup(site: CurrentSite, filename: str, caller: Reader) -> BackupDetai
     if caller.may(Scope.ADMIN):
         return details
     return details.model_copy(update={"admins": None, "admin_tokens": None})
+
+
+router.include_router(contents_api.router)
 
 
 @router.get("/{filename}/download", response_class=Response, responses=_ZIP_ANSWER)

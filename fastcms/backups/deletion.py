@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from fastcms.backups import history
+from fastcms.backups.archive_contents import forget_contents
 from fastcms.backups.engine.pending import Kind, read_marker
 from fastcms.backups.folder import data_paths, explained
 from fastcms.backups.history import Run, RunKind
@@ -110,6 +111,7 @@ def _find_staged(site: Site) -> dict[str, str]:
 
 def _forget(site: Site, backup: Backup) -> None:
     history.forget_notes(site, backup.filename)
+    forget_contents(site, backup.filename)
     if backup.kind is BackupKind.UPLOADED:
         # Its record goes too; while an upload is being checked, the next upload or start removes it.
         with suppress(BackupBusyError), hold_records(data_paths(site), timeout_seconds=0):

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -41,6 +41,7 @@ __all__ = [
     "file_url",
     "find_file",
     "find_files_without_row",
+    "find_present",
     "keep_file",
     "list_files",
     "remove_stale_uploads",
@@ -100,6 +101,11 @@ def find_file(session: Session, file_id: str) -> MediaFile:
     if file is None:
         raise NotFoundError(f"There is no file {file_id!r}.", code="file_not_found")
     return file
+
+
+def find_present(session: Session, file_ids: Collection[str]) -> set[str]:
+    """Which of some ids are those of files that are there."""
+    return set(session.scalars(sa.select(MediaFile.id).where(MediaFile.id.in_(file_ids))))
 
 
 def list_files(

@@ -55,15 +55,23 @@ def check_database(
     be served. keep_going is asked now and then, and raises to end the check.
     Raises: CorruptArchiveError; UnsafeArchiveError; UnsupportedVersionError; what the callbacks raise.
     """
+    # Before the integrity check, which would run what a strange schema has in its constraints.
+    check_kind(path, known_revisions=known_revisions, check_contents=check_contents)
+    keep_going()
+    with open_unchanged(path) as connection:
+        _check_integrity(connection, keep_going)
+
+
+def check_kind(path: Path, *, known_revisions: Collection[str], check_contents: CheckContents) -> None:
+    """Check that it is a database of FastCMS, which may be read. Whether every page is sound is not asked.
+
+    Raises: CorruptArchiveError; UnsafeArchiveError; UnsupportedVersionError; what check_contents raises.
+    """
     check_header(path)
     with open_unchanged(path) as connection:
         _check_schema(connection)
         _check_revision(connection, known_revisions)
-    # Before the integrity check, which would run what a strange schema has in its constraints.
     check_contents(path)
-    keep_going()
-    with open_unchanged(path) as connection:
-        _check_integrity(connection, keep_going)
 
 
 @contextmanager
