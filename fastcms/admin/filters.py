@@ -3,9 +3,13 @@
 from datetime import UTC, datetime
 
 import humanize
+from markupsafe import Markup, escape
 
 from fastcms.backups.job_words import describe_job, describe_phase
 from fastcms.database import utc_now
+
+_TO_THE_TENTH_SECONDS = 10
+_MINUTES_PER_HOUR = 60
 
 
 def ago(moment: datetime) -> str:
@@ -17,9 +21,29 @@ def utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def utc_minute(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def size(size_bytes: int) -> str:
-    """In units of 1024, as the API's size_mb is."""
-    return humanize.naturalsize(size_bytes, binary=True).replace("iB", "B")
+    """In units of 1000, as every message and command counts them."""
+    return humanize.naturalsize(size_bytes)
+
+
+def duration(seconds: float) -> str:
+    """How long something took, short enough for a table: '1 min 15 s'."""
+    if seconds < _TO_THE_TENTH_SECONDS:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < _MINUTES_PER_HOUR:
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes // _MINUTES_PER_HOUR} h {minutes % _MINUTES_PER_HOUR} min"
+
+
+def with_code(text: str) -> Markup:
+    """A text for people, in which commands stand between backticks."""
+    parts = [str(escape(part)) for part in text.split("`")]
+    return Markup("".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts)))  # noqa: S704 - escaped above
 
 
 def machine_time(moment: datetime) -> str:
@@ -29,8 +53,12 @@ def machine_time(moment: datetime) -> str:
 ALL = {
     "ago": ago,
     "utc": utc,
+    "utc_minute": utc_minute,
     "size": size,
+    "duration": duration,
+    "with_code": with_code,
     "machine_time": machine_time,
+    "parsed": datetime.fromisoformat,
     "job_words": describe_job,
     "phase_words": describe_phase,
 }

@@ -193,7 +193,7 @@ def count_runs(
 
 
 def list_ids(site: Site, kinds: Sequence[RunKind], state: JobState) -> list[str]:
-    """The ids of all runs of some kinds that ended in one way, which say when each began. Raises: BackupError."""
+    """The ids of all runs of some kinds that ended in one way; an id is a time. Raises: BackupError."""
     marks = ", ".join("?" * len(kinds))
     with reading(site) as history:
         rows = history.execute(

@@ -120,11 +120,18 @@ class _NewestContents(NamedTuple):
     damage: str | None = None
 
 
-def describe_status(site: Site, now: datetime | None = None) -> Status:
-    """Find out whether the site is safe. Never raises: what cannot be looked at is a reason, too."""
+def describe_status(
+    site: Site, now: datetime | None = None, backups: Sequence[Backup] | None = None
+) -> Status:
+    """Find out whether the site is safe; whoever has listed the backups already need not do it twice.
+
+    Never raises: what cannot be looked at is a reason, too.
+    """
     now = now or utc_now()
     unseen: list[Reason] = []
-    listed = _try(unseen, attention, "the backups", lambda: list_backups(site), list[Backup]())
+    listed = backups
+    if listed is None:
+        listed = _try(unseen, attention, "the backups", lambda: list_backups(site), list[Backup]())
     jobs = _try(unseen, warning, "the jobs", lambda: list_jobs(site), list[Job]())
     # Without it nobody knows what is due: no backup is made by itself.
     remembered = _try(unseen, attention, "the history", lambda: _remember(site, now), _Remembered())
@@ -133,15 +140,15 @@ def describe_status(site: Site, now: datetime | None = None) -> Status:
     )
     storage = _try(unseen, warning, "the space", lambda: measure_storage(site, now, listed), None)
     own = [backup for backup in listed if backup.kind is not BackupKind.UPLOADED]
-    backups = [backup for backup in own if not is_from_the_future(backup, now)]
-    newest = backups[0] if backups else None
+    counted = [backup for backup in own if not is_from_the_future(backup, now)]
+    newest = counted[0] if counted else None
     contents = _look_into(newest, remembered.succeeded)
     facts = Facts(
         now=now,
         settings=read_settings(site),
         storage=storage,
-        backups=backups,
-        future=own[: len(own) - len(backups)],
+        backups=counted,
+        future=own[: len(own) - len(counted)],
         problems=contents.problems,
         problem_count=contents.problem_count,
         damage=contents.damage,

@@ -71,7 +71,7 @@ for (const picker of document.querySelectorAll("[data-file-picker]")) {
         problem.textContent = "";
         find("[data-picked]").textContent = "Uploading…";
         try {
-            pick(await window.uploadFile(url, event.target.files[0], () => {}));
+            pick((await window.uploadFile(url, event.target.files[0], () => {})).answer);
         } catch (error) {
             find("[data-picked]").textContent = "No file";
             problem.textContent = error.message;
