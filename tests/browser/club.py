@@ -77,8 +77,8 @@ _SCHEMAS: dict[str, list[dict[str, object]]] = {
 }
 
 
-def found_club(site: Site) -> None:
-    """Give a site that is open the club's collections, its files, members, boats and first news."""
+def found_club(site: Site) -> str:
+    """Give a site that is open the club's collections, files, members and boats; return one article's id."""
     pictures = [add_picture(site, number) for number in range(len(_PICTURES))]
     media.add_file(site, io.BytesIO(b"%PDF-1.4\n% Statutes of the club\n"), "Statutes.pdf")
     with site.database.write() as session:
@@ -100,12 +100,11 @@ def found_club(site: Site) -> None:
                 "oars": ["port", "starboard"],
             }
             content.create_record(session, boats, {"name": name, "seats": seats, "details": details})
-    for number in range(3):
-        publish_news(site, number)
+    return [publish_news(site, number) for number in range(3)][-1]
 
 
-def publish_news(site: Site, number: int) -> None:
-    """Add one more article, with a cover and an author that are there."""
+def publish_news(site: Site, number: int) -> str:
+    """Add one more article, with a cover and an author that are there; return its id."""
     with site.database.write() as session:
         news, members = (content.find_collection(session, name) for name in ("news", "members"))
         files, _count = media.list_files(session, per_page=20)
@@ -118,7 +117,7 @@ def publish_news(site: Site, number: int) -> None:
             "author": authors[number % len(authors)].id,
             "published": (utc_now() - timedelta(hours=number)).date().isoformat(),
         }
-        content.create_record(session, news, data)
+        return content.create_record(session, news, data).id
 
 
 def add_picture(site: Site, number: int) -> str:

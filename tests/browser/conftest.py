@@ -21,11 +21,12 @@ expect.set_options(timeout=20_000)  # both cores may be busy with other tests
 
 @dataclass(frozen=True)
 class SharedSite:
-    """A running server with a club's content, the session of its admin, and a backup."""
+    """A running server with a club's content, the session of its admin, a backup, and some news."""
 
     server: Server
     token: str
     backup_filename: str
+    record_id: str
 
 
 # Not one for all modules: while Playwright runs, no other test of this process can run an event loop.
@@ -40,11 +41,11 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSite
     folder = tmp_path_factory.mktemp("site")
     with open_site(folder) as site:
         token = log_in_admin(site)
-        found_club(site)
+        record_id = found_club(site)
         backup = jobs.run(site, tasks.creation(site, EMAIL))
     running = Server(folder)
     running.start()
-    yield SharedSite(running, token, backup.filename)
+    yield SharedSite(running, token, backup.filename, record_id)
     running.stop()
 
 

@@ -19,13 +19,15 @@ PAGES = {
     "backups-restore": "/backups/{backup}/restore",
     "backup-restore-status": "/backups/restore",
     "backup-settings-show": "/backups/settings",
+    "backups-delete": "/backups/{backup}/delete",
+    "activity": "/activity",
     "accounts": "/accounts",
     "tokens": "/tokens",
 }
 # Those of a stranger; set-up is there only while a site has no admin.
 DOORS = {"login": "/login", "setup": "/setup"}
 # What a GET answers with something else than a page.
-NO_PAGES = {"backups-download", "file", "inline-edit", "inline-edit-row", "relation-lookup"}
+NO_PAGES = {"backups-download", "backups-jobs", "file", "inline-edit", "inline-edit-row", "relation-lookup"}
 # More states of pages: long forms of all types, nothing found, nothing there.
 STATES = {
     "every type of field": "/records-boats/create",
