@@ -61,7 +61,7 @@ def describe_loss(site: Site, filename: str) -> Loss:
     """Look at what would be lost. Raises: BackupNotFoundError; InvalidInputError; BackupError."""
     backup = find_backup(site, filename)
     others = [other for other in list_backups(site) if other.filename != filename]
-    reasons = list(_find_reasons(backup, others))
+    reasons = list(find_losses(backup, others))
     return Loss(
         filename=filename,
         size_bytes=backup.size_bytes,
@@ -91,7 +91,8 @@ def delete_confirmed(site: Site, filename: str, requested_by: str, typed_name: s
     return loss
 
 
-def _find_reasons(backup: Backup, others: Sequence[Backup]) -> Iterator[LossReason]:
+def find_losses(backup: Backup, others: Sequence[Backup]) -> Iterator[LossReason]:
+    """What goes with a backup that none of the others has; they come newest first."""
     own = [other for other in others if other.kind is not BackupKind.UPLOADED]
     if not others:
         yield _reason(LossCode.ONLY_BACKUP, "It is the only backup. Without it there is no way back.")

@@ -68,7 +68,11 @@ class BackupsPage(Page):
     async def show_jobs(self, request: Request) -> Response:
         """What runs: a piece of the page, which the page asks for some times a minute."""
         found = await in_thread(_look_at_jobs, get_site(request))
-        return self.render(request, "_jobs.html", done=self.url(request), **found)
+        assert self.templates is not None  # noqa: S101 - set when the page is registered
+        # Not `render`: the messages that are waiting are for the next page.
+        return self.templates.TemplateResponse(
+            request, "_jobs.html", found | {"page": self, "done": self.url(request)}
+        )
 
     @route("/create", methods=["POST"], name="backups-create")
     @errors_as_messages
