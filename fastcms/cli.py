@@ -11,6 +11,8 @@ from uvicorn.importer import import_from_string
 import fastcms
 from fastcms import restarting
 from fastcms.accounts.commands import admin_app, token_app
+from fastcms.activity.commands import activity
+from fastcms.activity.terminal import record_commands
 from fastcms.backups import (  # noqa: F401 - they add to backup_app
     contents_commands,
     job_commands,
@@ -26,6 +28,7 @@ from fastcms.content.commands import content_app
 from fastcms.doctor.commands import doctor
 from fastcms.errors import ConfigError, status_of
 from fastcms.logs import configure_logs
+from fastcms.noting import note
 from fastcms.site import Site, new_site, refuse_wrong_user
 from fastcms.startup import hold_folder, restore_without_server, use_site
 from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
@@ -46,6 +49,7 @@ app.add_typer(token_app, name="token")
 app.add_typer(content_app, name="content")
 app.add_typer(backup_app, name="backup")
 app.command()(doctor)
+app.command("activity")(activity)
 
 
 def _show_version(value: bool) -> None:
@@ -61,15 +65,20 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    def open_site() -> Site:
+    def peek_site() -> Site:
         site = _site()
+        note(site=site)
+        return site
+
+    def open_site() -> Site:
+        site = peek_site()
         context.with_resource(use_site(site, f"fastcms {context.invoked_subcommand}"))
         return site
 
     def hold(site: Site) -> None:
         context.with_resource(hold_folder(site, f"fastcms {context.invoked_subcommand}"))
 
-    context.obj = CommandContext(_site, open_site, hold, restore_without_server)
+    context.obj = CommandContext(peek_site, open_site, hold, restore_without_server)
 
 
 def _site() -> Site:
@@ -130,6 +139,9 @@ def _require_free_port(settings: Settings) -> None:
                 hint="Stop the other server, or choose another port: FASTCMS_PORT=8001.",
                 code="port_unavailable",
             ) from error
+
+
+record_commands(app)
 
 
 def main() -> None:

@@ -15,6 +15,9 @@ from sqlalchemy import text
 
 import fastcms
 from fastcms.accounts.api import router as accounts_router
+from fastcms.activity.api import router as activity_router
+from fastcms.activity.middleware import ActivityMiddleware
+from fastcms.activity.recorder import Recorder
 from fastcms.admin.frame import mount_admin
 from fastcms.backups.api import router as backups_router
 from fastcms.backups.upkeep import keeping_up
@@ -56,13 +59,14 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
     """
     site = new_site(settings or load_settings())
     requests = RequestCounts()
+    recorder = Recorder(site)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_logs(site.settings)
         shared = requests.shared(site.settings.data_dir / ".metrics", server_id())
         upkeep = keeping_up(site) if keeps_up else nullcontext()
-        with serve_site(site), upkeep, shared, noticing_stop(site.stopping.set):
+        with serve_site(site), recorder.writing(), upkeep, shared, noticing_stop(site.stopping.set):
             yield
 
     app = FastAPIOffline(
@@ -75,13 +79,22 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
     )
     app.state.site = site
     app.state.requests = requests
+    app.state.recorder = recorder
     install_error_handlers(app)
     app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(ActivityMiddleware, recorder=recorder)
     app.add_middleware(EveryAnswerMiddleware)
     app.add_middleware(CorrelationIdMiddleware)
     app.add_middleware(StartupErrorMiddleware)
     api = APIRouter(prefix="/api/v1")
-    for router in (accounts_router, content_router, files_router, backups_router, server_router):
+    for router in (
+        accounts_router,
+        content_router,
+        files_router,
+        backups_router,
+        server_router,
+        activity_router,
+    ):
         api.include_router(router)
     app.include_router(api)
     app.include_router(serving_router)
@@ -89,7 +102,7 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
     app.add_api_route("/health", health, tags=["health"])
     app.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     app.add_api_route("/", show_dashboard, methods=["GET", "HEAD"], include_in_schema=False)
-    mount_admin(app, site)
+    mount_admin(app, site, recorder)
     return app
 
 

@@ -30,7 +30,7 @@ def note(**known: Any) -> None:
         notes.update(known)
 
 
-def count(name: str) -> None:
+def count_one(name: str) -> None:
     """Say that one more of the action's many things is done."""
     notes = _notes.get()
     if notes is not None:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastcms.errors import FastCMSError, InvalidInputError, TooLargeError, TooManyAttemptsError, status_of
 from fastcms.logs import get_logger
+from fastcms.noting import note
 from fastcms.site import Site
 
 SECURITY_HEADERS = {
@@ -108,6 +109,7 @@ def _problem(
     headers: Mapping[str, str] | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
+    note(refusal=detail)
     all_headers = dict(headers or {})
     if status == HTTPStatus.UNAUTHORIZED:
         all_headers["WWW-Authenticate"] = "Bearer"

@@ -17,6 +17,7 @@ from fastcms.admin.navigation import remember_collections
 from fastcms.content.models import Collection
 from fastcms.content.service import list_collections
 from fastcms.errors import FastCMSError, NotAuthenticatedError, TooManyAttemptsError, status_of
+from fastcms.noting import note
 from fastcms.pages import form_text, get_site, in_read, in_thread, in_words, in_write, read_form, see_other
 from fastcms.site import Site
 
@@ -37,6 +38,7 @@ class Login(AuthProvider):
         except NotAuthenticatedError:
             return None
         request.state.visitor = caller
+        note(caller=caller)
         remember_collections(collections)
         return AdminUser(username=caller.name)
 
@@ -126,6 +128,7 @@ def _set_session_cookie(answer: Response, token: str, login: LoginSession, *, is
 def _form_again(
     request: Request, templates: Jinja2Templates, template: str, error: FastCMSError, **context: str
 ) -> Response:
+    note(refusal=error.message)
     headers = (
         {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, TooManyAttemptsError) else None
     )

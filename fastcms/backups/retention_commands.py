@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fastcms.backups import pruning
-from fastcms.backups.commands import Filename, backup_app, site_of, who
+from fastcms.backups.commands import Filename, backup_app, site_of
 from fastcms.backups.pruning import PlannedBackup, Pruned, Retention
 from fastcms.terminal import (
     JsonOption,
@@ -18,6 +18,7 @@ from fastcms.terminal import (
     messages,
     output,
     print_json,
+    who,
 )
 
 _INCOMPLETE = 1

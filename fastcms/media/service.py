@@ -29,6 +29,7 @@ from fastcms.media.storage import (
     remove_from_trash,
     take_from_trash,
 )
+from fastcms.noting import note
 from fastcms.site import Site
 
 __all__ = [
@@ -89,6 +90,7 @@ def keep_file(site: Site, incoming: IncomingFile, filename: str) -> MediaFile:
         if is_kept:
             path.unlink()
         raise
+    note(filename=file.filename, file_id=file.id)
     return file
 
 
@@ -132,6 +134,7 @@ def delete_file(site: Site, file_id: str) -> None:
     try:
         with site.database.write() as session:
             file = find_file(session, file_id)
+            note(filename=file.filename, file_id=file.id)
             session.delete(file)
             session.flush()
             if file_path(settings, file).exists():
