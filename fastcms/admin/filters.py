@@ -46,6 +46,11 @@ def with_code(text: str) -> Markup:
     return Markup("".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts)))  # noqa: S704 - escaped above
 
 
+def without_name(text: str, name: str) -> str:
+    """A reason as the page of what it is about shows it: the name stands above already."""
+    return text.removeprefix(f"{name}: ")
+
+
 def machine_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat()
 
@@ -57,6 +62,7 @@ ALL = {
     "size": size,
     "duration": duration,
     "with_code": with_code,
+    "without_name": without_name,
     "machine_time": machine_time,
     "parsed": datetime.fromisoformat,
     "job_words": describe_job,

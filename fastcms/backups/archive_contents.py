@@ -1,14 +1,11 @@
 """Look into a backup without restoring it: what is in it, its uploaded files, and one file of them.
 
-The first look makes an index of the archive, in a process of its own: see `engine.archive_index`. Those of
-the archives that were looked at last are kept below data/backups/.contents; all are removed at each start.
-Nothing here holds the archive: a file that is open stays until it is closed.
+It is all read from an index of the archive: see `archive_cache`.
 """
 
-import os
 import unicodedata
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,47 +14,24 @@ from typing import NamedTuple
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 
-from fastcms.backups import contents
+from fastcms.backups.archive_cache import open_indexed
+from fastcms.backups.comparison import Count, compare_counts, count_live
 from fastcms.backups.engine import archive_index
-from fastcms.backups.engine.archive_index import IndexedFile, Overview
-from fastcms.backups.engine.process import run_apart
-from fastcms.backups.engine.verify import open_unchanged
-from fastcms.backups.folder import data_paths, explained
+from fastcms.backups.engine.archive_index import IndexedFile
 from fastcms.backups.origin import read_origin
-from fastcms.backups.schemas import Backup
-from fastcms.backups.service import find_backup
 from fastcms.database import known_revisions
-from fastcms.durability import remove
-from fastcms.errors import BackupBusyError, BackupNotFoundError, ConflictError, NotFoundError
-from fastcms.locks import FileLock
+from fastcms.errors import NotFoundError
 from fastcms.media import service as media
+from fastcms.noting import note
 from fastcms.site import Site
-from fastcms.sqlite import sqlite3
-
-_KEPT = 4
-_PATIENCE_SECONDS = 60
-_LOCK_NAME = ".contents_lock"
-_PARTIAL = ".partial"
-_RECORDS_PREFIX = "records:"
 
 
 class SchemaFit(StrEnum):
-    """Whether this FastCMS can restore a backup: as it is, after migrating it, or not before an update."""
+    """Whether this FastCMS can serve the backup's database: as it is, after migrating it, or not at all."""
 
-    CURRENT = "current"
-    OLDER = "older"
-    UNKNOWN = "unknown"
-
-
-class ContentThenAndNow(BaseModel):
-    """How many there are by the backup's manifest, and on the live site; null where that cannot be told.
-
-    `name` is `accounts`, `collections`, `files`, `records`, or `records:NAME` of one collection.
-    """
-
-    name: str
-    backup: int | None
-    live: int | None
+    SAME = "same"
+    MIGRATED = "migrated"
+    TOO_NEW = "too_new"
 
 
 class BackupContents(BaseModel):
@@ -72,7 +46,7 @@ class BackupContents(BaseModel):
     app_version: str
     schema_revision: str
     schema_fit: SchemaFit
-    counts: list[ContentThenAndNow]
+    counts: list[Count]
     database_size_bytes: int
     files: int
     files_size_bytes: int
@@ -125,7 +99,7 @@ def describe_contents(site: Site, filename: str) -> BackupContents:
 
     Raises: BackupNotFoundError; InvalidInputError; NotEnoughSpaceError; the subclasses of ArchiveError.
     """
-    with _opened(site, filename) as (backup, _, index):
+    with open_indexed(site, filename) as (backup, _, index):
         overview = archive_index.read_overview(index)
     origin = read_origin(Path(backup.path))
     crc32 = backup.notes.crc32
@@ -136,7 +110,7 @@ def describe_contents(site: Site, filename: str) -> BackupContents:
         app_version=manifest.app_version,
         schema_revision=manifest.schema_revision,
         schema_fit=judge_schema(manifest.schema_revision),
-        counts=_compare_counts(site, overview),
+        counts=compare_counts(manifest.counts, count_live(site)),
         database_size_bytes=overview.database_bytes,
         files=overview.files,
         files_size_bytes=overview.files_bytes,
@@ -150,11 +124,11 @@ def describe_contents(site: Site, filename: str) -> BackupContents:
 
 
 def judge_schema(revision: str) -> SchemaFit:
-    """Whether a database of this schema can be restored here."""
+    """Whether a database of this schema can be served here."""
     known = known_revisions()
     if revision not in known:
-        return SchemaFit.UNKNOWN
-    return SchemaFit.CURRENT if revision == known[0] else SchemaFit.OLDER
+        return SchemaFit.TOO_NEW
+    return SchemaFit.SAME if revision == known[0] else SchemaFit.MIGRATED
 
 
 def list_files(
@@ -165,7 +139,7 @@ def list_files(
     Raises: what `describe_contents` raises.
     """
     wanted = unicodedata.normalize("NFC", search)
-    with _opened(site, filename) as (_, _, index):
+    with open_indexed(site, filename) as (_, _, index):
         rows, total = archive_index.list_indexed(index, wanted, per_page, (page - 1) * per_page)
         problem = archive_index.read_overview(index).names_problem
     present = _find_present(site, rows)
@@ -179,7 +153,7 @@ def open_file(site: Site, filename: str, path: str) -> OpenedFile:
     Raises: NotFoundError; what `describe_contents` raises; ArchiveError also while it is read.
     """
     with ExitStack() as stack:
-        _, archive, index = stack.enter_context(_opened(site, filename))
+        _, archive, index = stack.enter_context(open_indexed(site, filename))
         row = archive_index.find_indexed(index, path)
         if row is None:
             raise NotFoundError(
@@ -187,117 +161,17 @@ def open_file(site: Site, filename: str, path: str) -> OpenedFile:
                 hint="List its files to see their paths.",
                 code="file_not_in_backup",
             )
+        note(file=row.filename)
         content = archive_index.read_indexed(index, archive, path)
         first = next(content)  # what is damaged and small is refused before an answer has begun
         pieces = _until_closed(first, content, stack.pop_all())
     return OpenedFile(_describe_file(row, _find_present(site, [row])), pieces)
 
 
-def forget_contents(site: Site, filename: str) -> None:
-    """Remove what is kept of a backup that was deleted."""
-    with suppress(OSError):  # the next start removes it
-        remove(_folder(site) / filename)
-
-
-def remove_left_overs(site: Site) -> None:
-    """Remove all indexes, unless one is being made just now."""
-    if _folder(site).exists():
-        with suppress(BackupBusyError), _lock(site).hold(timeout_seconds=0):
-            remove(_folder(site))
-
-
 def _until_closed(first: bytes, content: Iterator[bytes], held: ExitStack) -> Generator[bytes]:
     with held:
         yield first
         yield from content
-
-
-@contextmanager
-def _opened(site: Site, filename: str) -> Iterator[tuple[Backup, int, sqlite3.Connection]]:
-    """A backup, its open archive, and the index of it, which is made if it is not there."""
-    backup = find_backup(site, filename)
-    with ExitStack() as held:
-        held.enter_context(explained("Looking into the backup"))
-        try:
-            archive = os.open(backup.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError as error:
-            raise BackupNotFoundError(f"{filename} was deleted a moment ago.") from error
-        held.callback(os.close, archive)
-        index = _open_index(site, filename, archive) or _make_index(site, filename, archive)
-        yield backup, archive, held.enter_context(closing(index))
-
-
-def _open_index(site: Site, filename: str, archive: int) -> sqlite3.Connection | None:
-    """The index of this very archive; None without one."""
-    path = _folder(site) / filename
-    if not path.exists():
-        return None
-    with suppress(OSError):
-        os.utime(path)  # when it was last used
-    # Nobody writes to it any more. A download reads with one thread after another.
-    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    index = sqlite3.connect(uri, uri=True, check_same_thread=False)
-    with suppress(sqlite3.Error):  # it is not durable: a power cut may leave anything
-        if archive_index.read_identity(index) == archive_index.identify(archive):
-            return index
-    index.close()
-    return None
-
-
-def _make_index(site: Site, filename: str, archive: int) -> sqlite3.Connection:
-    folder = _folder(site)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with _lock(site).hold(purpose="looking into a backup", timeout_seconds=_PATIENCE_SECONDS):
-        index = _open_index(site, filename, archive)  # which somebody may have made meanwhile
-        if index is None:
-            _make_room(folder)
-            partial_path = folder / f"{filename}{_PARTIAL}"
-            try:
-                run_apart(
-                    archive_index.index_archive,
-                    data_paths(site).backups_dir / filename,
-                    partial_path,
-                    known_revisions=known_revisions(),
-                    check_contents=_check_contents,
-                )
-                partial_path.replace(folder / filename)
-            finally:
-                remove(partial_path)
-            index = _open_index(site, filename, archive)
-    if index is None:
-        raise ConflictError(
-            f"{filename} was exchanged while it was being read.",
-            hint="Try again.",
-            code="backup_changed",
-        )
-    return index
-
-
-def _make_room(folder: Path) -> None:
-    """Remove what a killed process left, and all but the indexes that were used last."""
-    last_first = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    finished = [path for path in last_first if _PARTIAL not in path.name]
-    for path in {*last_first} - {*finished[: _KEPT - 1]}:
-        remove(path)
-
-
-def _check_contents(database_path: Path) -> None:
-    with open_unchanged(database_path) as database:
-        contents.refuse_strange_contents(database)
-
-
-def _compare_counts(site: Site, overview: Overview) -> list[ContentThenAndNow]:
-    """The manifest's counts beside those of the live site, single collections last."""
-    then = overview.manifest.counts
-    try:
-        now = contents.count_live_contents(site)
-    except (sqlite3.Error, DBAPIError, OSError):
-        now = None
-    names = sorted({*then, *(now or {})}, key=lambda name: (name.startswith(_RECORDS_PREFIX), name))
-    return [
-        ContentThenAndNow(name=name, backup=then.get(name), live=None if now is None else now.get(name))
-        for name in names
-    ]
 
 
 def _find_present(site: Site, rows: list[IndexedFile]) -> set[str] | None:
@@ -322,11 +196,3 @@ def _describe_file(row: IndexedFile, present: set[str] | None) -> FileInBackup:
         is_damaged=row.uploaded_sha256 not in (None, sha256),
         on_site=None if present is None or row.file_id is None else row.file_id in present,
     )
-
-
-def _folder(site: Site) -> Path:
-    return data_paths(site).backups_dir / ".contents"
-
-
-def _lock(site: Site) -> FileLock:
-    return FileLock(data_paths(site).backups_dir / _LOCK_NAME)

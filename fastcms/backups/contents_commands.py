@@ -17,9 +17,9 @@ from fastcms.media.names import clean_filename
 from fastcms.terminal import JsonOption, errors_as_exit_codes, messages, output, print_json
 
 _FITS = {
-    SchemaFit.CURRENT: "this FastCMS restores it as it is",
-    SchemaFit.OLDER: "this FastCMS restores and migrates it",
-    SchemaFit.UNKNOWN: "made by a newer FastCMS: update before you restore it",
+    SchemaFit.SAME: "this FastCMS restores it as it is",
+    SchemaFit.MIGRATED: "this FastCMS restores and migrates it",
+    SchemaFit.TOO_NEW: "made by a newer FastCMS: update before you restore it",
 }
 
 
@@ -115,7 +115,7 @@ def _show(found: BackupContents) -> None:
     table = Table("", *columns, box=None)
     for count in found.counts:
         table.add_row(
-            escape(count.name), *("" if n is None else f"{n:,}" for n in (count.backup, count.live))
+            escape(count.name), *("" if n is None else f"{n:,}" for n in (count.then, count.now))
         )
     output.print(table)
     show_problems(found.problems)

@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from fastcms.accounts.models import LoginSession
-from fastcms.backups import archive_contents, contents, receiving, verification
+from fastcms.backups import archive_cache, contents, receiving, verification
 from fastcms.backups.creation import OMITTED_TABLES
 from fastcms.backups.deletion import hold_backup
 from fastcms.backups.engine import live, staging, swap, undo
@@ -208,7 +208,7 @@ def _remove_left_overs(site: Site) -> None:
             staging.remove_stale_staging(paths)
     receiving.remove_left_overs(site)
     verification.remove_left_overs(site)
-    archive_contents.remove_left_overs(site)
+    archive_cache.remove_left_overs(site)
 
 
 def _finish_pending_restore(site: Site, *, applies_staged: bool) -> RestoreReceipt | None:

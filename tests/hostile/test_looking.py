@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastcms.backups import archive_contents
+from fastcms.backups import archive_cache, archive_contents
 from fastcms.backups.engine import archive_index
 from fastcms.database import known_revisions
 from fastcms.errors import ArchiveError
@@ -41,10 +41,10 @@ def look_at(victim: Site, backups_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
             return error
         return found.names_problem
 
-    monkeypatch.setattr(archive_contents, "run_apart", run_here)
+    monkeypatch.setattr(archive_cache, "run_apart", run_here)
     yield look
     (backups_dir / HOSTILE_NAME).unlink()
-    archive_contents.remove_left_overs(victim)
+    archive_cache.remove_left_overs(victim)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from fastcms.accounts.schemas import Scope
 from fastcms.accounts.service import create_token
-from fastcms.backups import archive_contents, deletion, restoring, service
+from fastcms.backups import archive_cache, deletion, restoring, service
 from fastcms.backups.archive_contents import SchemaFit, describe_contents, list_files, open_file
 from fastcms.content import service as content
 from fastcms.errors import (
@@ -62,12 +62,12 @@ def damage(path: Path, found: bytes) -> None:
 
 def test_the_contents_stand_beside_what_the_site_has_now(site: Site, filename: str) -> None:
     found = describe_contents(site, filename)
-    counts = {count.name: (count.backup, count.live) for count in found.counts}
+    counts = {count.name: (count.then, count.now) for count in found.counts}
     assert counts["files"] == (2, 1)
     assert counts["records:posts"] == (1, 1)
     assert next(reversed(counts)) == "records:posts"
     assert (found.files, found.files_size_bytes) == (3, len(LARGE) + 21 + 7)
-    assert found.schema_fit is SchemaFit.CURRENT
+    assert found.schema_fit is SchemaFit.SAME
     with zipfile.ZipFile(path_of(site, filename)) as archive:
         assert found.database_sha256 == sha256(archive.read("database.db")).hexdigest()
         assert found.total_size_bytes == sum(entry.file_size for entry in archive.infolist())
@@ -200,7 +200,7 @@ def test_only_a_few_indexes_are_kept_for_their_owner_alone_and_none_of_what_is_d
     assert {path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())} == {0o700, 0o600}
     deletion.delete_backup(site, names[5], "me")
     assert {path.name for path in folder.iterdir()} == set(names[2:5])
-    archive_contents.remove_left_overs(site)
+    archive_cache.remove_left_overs(site)
     assert not folder.exists()
 
 
@@ -208,7 +208,7 @@ def test_without_space_for_the_database_it_says_what_is_missing(
     site: Site, filename: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        archive_contents, "run_apart", lambda function, *values, **named: function(*values, **named)
+        archive_cache, "run_apart", lambda function, *values, **named: function(*values, **named)
     )
     monkeypatch.setattr("fastcms.durability.SPARE_BYTES", 10**18)
     with pytest.raises(NotEnoughSpaceError):
