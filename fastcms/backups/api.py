@@ -13,6 +13,7 @@ from fastcms.backups import (
     job_api,
     notification_api,
     receiving,
+    restore_preview,
     restoring,
     retention_api,
     service,
@@ -25,6 +26,7 @@ from fastcms.backups.answers import archive_answer
 from fastcms.backups.folder import explained
 from fastcms.backups.history import VerificationLevel
 from fastcms.backups.job_api import ACCEPTED, Answering
+from fastcms.backups.restore_preview import RestorePreview
 from fastcms.backups.schemas import (
     BackupDetails,
     BackupList,
@@ -162,6 +164,12 @@ def verify_backup(
 def show_verification(site: CurrentSite, filename: str, _caller: Reader) -> Verification:
     """The latest verdict on a backup, with its report. A light one leaves that of a full one as it is."""
     return verification.find_verification(site, filename)
+
+
+@router.get("/{filename}/restore")
+def show_preview(site: CurrentSite, filename: str, _caller: Reader) -> RestorePreview:
+    """What restoring a backup would mean: what is lost, whether it fits, and what would stand in the way."""
+    return restore_preview.preview_restore(site, filename)
 
 
 @router.post("/{filename}/restore", response_model=StagedRestore, responses=ACCEPTED)

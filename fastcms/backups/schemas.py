@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -15,6 +15,10 @@ from fastcms.backups.engine.pending import Kind, PendingRestore, RestoreReceipt
 from fastcms.backups.engine.undo import SafetyCopy
 from fastcms.backups.history import Notes, Run
 from fastcms.backups.origin import Origin
+from fastcms.database import utc_now
+
+# Afterwards how the latest restore ended is history.
+_NEWS = timedelta(days=7)
 
 
 class BackupKind(StrEnum):
@@ -166,6 +170,11 @@ class RestoreStatus(BaseModel):
     finished: datetime | None = None
     reason: str | None = None
     safety_copy: SafetyCopyInfo | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether people should still be told how the latest restore ended."""
+        return self.finished is not None and utc_now() - self.finished < _NEWS
 
 
 class Restore(BaseModel):
