@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
+from humanize import naturalsize
 from pydantic import BaseModel
 
 from fastcms.backups import history
@@ -33,6 +34,7 @@ from fastcms.backups.service import (
 from fastcms.database import format_utc, utc_now
 from fastcms.errors import BackupError, BackupNotFoundError, ConflictError, FastCMSError
 from fastcms.logs import get_logger
+from fastcms.noting import note
 from fastcms.site import Site
 
 
@@ -68,7 +70,7 @@ class PlannedBackup(BaseModel):
 class Retention(BaseModel):
     """What pruning would do now, newest backup first, and the policy that says so.
 
-    `excess_bytes`: by how much what must stay is larger than `max_total_size`.
+    `excess_bytes`: by how much what must stay is larger than `max_total_size`. `sentence` says it in words.
     """
 
     policy: RetentionPolicy
@@ -77,6 +79,7 @@ class Retention(BaseModel):
     kept: int
     kept_bytes: int
     excess_bytes: int
+    sentence: str
 
 
 class Pruned(BaseModel):
@@ -92,9 +95,12 @@ def plan(site: Site) -> list[Decision]:
     return _decide(site, read_settings(site))
 
 
-def describe_retention(site: Site) -> Retention:
-    """What the API and `fastcms backup prune --dry-run --json` say. Raises: BackupError."""
-    settings = read_settings(site)
+def describe_retention(site: Site, settings: BackupSettings | None = None) -> Retention:
+    """What the API and `fastcms backup prune --dry-run --json` say, or what other settings would do.
+
+    Raises: BackupError.
+    """
+    settings = settings or read_settings(site)
     decisions = _decide(site, settings)
     kept = [decision for decision in decisions if decision.keep]
     return Retention(
@@ -107,6 +113,7 @@ def describe_retention(site: Site) -> Retention:
         kept=len(kept),
         kept_bytes=sum(decision.size_bytes for decision in kept),
         excess_bytes=find_excess_bytes(decisions, _policy_of(settings)),
+        sentence=_tell(decisions),
     )
 
 
@@ -134,6 +141,7 @@ def prune(site: Site, requested_by: str, trigger: Trigger = Trigger.MANUAL) -> P
                 pruned.removed.append(backup.filename)
                 pruned.removed_bytes += backup.size_bytes
     if pruned.removed or pruned.failed:
+        note(removed=", ".join(pruned.removed) or "none")
         _note_run(site, pruned, started, requested_by, trigger)
     return pruned
 
@@ -166,6 +174,31 @@ def _require_noted(site: Site, filename: str, *, is_pinned: bool) -> Backup:
             code="pin_failed",
         )
     return backup
+
+
+def _tell(decisions: Sequence[Decision]) -> str:
+    going = [decision for decision in decisions if not decision.keep]
+    kept = [decision for decision in decisions if decision.keep]
+    if going:
+        return (
+            f"{_count(going)} would be removed ({_size(going)}). {_count(kept)} would stay ({_size(kept)})."
+        )
+    reasons = (reason for decision in kept for reason in decision.reasons)
+    why = next((reason.message for reason in reasons if reason.code is ReasonCode.NOTHING_GOES), None)
+    told = (
+        f"Nothing would be removed: there are {_count(kept)} ({_size(kept)})."
+        if kept
+        else "No backup is there."
+    )
+    return f"{told} Whatever the policy says, {why}." if why else told
+
+
+def _count(decisions: Sequence[Decision]) -> str:
+    return f"{len(decisions):,} backup{'' if len(decisions) == 1 else 's'}"
+
+
+def _size(decisions: Sequence[Decision]) -> str:
+    return naturalsize(sum(decision.size_bytes for decision in decisions))
 
 
 def _decide(site: Site, settings: BackupSettings) -> list[Decision]:

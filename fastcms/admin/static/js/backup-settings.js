@@ -1,0 +1,35 @@
+// Show what a form would mean while it is filled in: the server says it, as for the button without scripts.
+for (const hint of document.querySelectorAll("[data-no-script]")) hint.hidden = true;
+
+for (const schedule of document.querySelectorAll("[data-schedule]")) {
+    const kind = schedule.querySelector("[data-schedule-kind]");
+    const showParts = () => {
+        for (const part of schedule.querySelectorAll("[data-schedule-part]")) {
+            part.hidden = !part.dataset.schedulePart.split(" ").includes(kind.value);
+        }
+    };
+    showParts();
+    kind.addEventListener("change", showParts);
+}
+
+for (const form of document.querySelectorAll("[data-previewed]")) {
+    const preview = form.querySelector("[data-preview]");
+    let waiting, latest = 0;
+    form.querySelector("[data-preview-button]").hidden = true;
+    form.addEventListener("input", () => {
+        clearTimeout(waiting);
+        waiting = setTimeout(async () => {
+            const number = ++latest;
+            try {
+                const body = new URLSearchParams(new FormData(form));
+                const answer = await fetch(form.dataset.previewed, { method: "POST", body });
+                if (!answer.ok || number !== latest) return; // a later one is on its way
+                const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+                const found = page.querySelector(`[data-preview="${preview.dataset.preview}"]`);
+                if (found) preview.replaceChildren(...found.childNodes);
+            } catch {
+                preview.textContent = "The server does not answer. What you typed is still here.";
+            }
+        }, 400);
+    });
+}
