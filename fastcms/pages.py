@@ -159,7 +159,7 @@ def page_number(request: Request) -> int:
 async def read_form(request: Request) -> FormData:
     """The submitted form; the request keeps it, so whoever asks for it later gets it too."""
     form = await request.form(max_fields=_MAX_FORM_FIELDS, max_part_size=_MAX_FORM_BYTES)
-    note(form=form)
+    note(form={name: value for name, value in form.items() if isinstance(value, str)})
     return form
 
 
