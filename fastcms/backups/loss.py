@@ -10,8 +10,7 @@ from pydantic import BaseModel
 from fastcms.backups.deletion import delete_backup, find_uses, is_staged
 from fastcms.backups.history import VerificationLevel, VerificationOutcome
 from fastcms.backups.schemas import Backup, BackupKind
-from fastcms.backups.service import find_backup, list_backups
-from fastcms.errors import NameNotTypedError
+from fastcms.backups.service import find_backup, list_backups, require_typed_name
 from fastcms.site import Site
 
 
@@ -81,11 +80,8 @@ def delete_confirmed(site: Site, filename: str, requested_by: str, typed_name: s
     Raises: NameNotTypedError; what `deletion.remove_backup` raises, but for pinned ones.
     """
     loss = describe_loss(site, filename)
-    if loss.needs_name and typed_name.strip().removesuffix(".zip") != filename.removesuffix(".zip"):
-        raise NameNotTypedError(
-            f"{filename} was not deleted: its name was not typed as it is.",
-            hint="Type the whole name, or copy it.",
-        )
+    if loss.needs_name:
+        require_typed_name(filename, typed_name)
     is_pinned = any(reason.code is LossCode.PINNED for reason in loss.reasons)
     delete_backup(site, filename, requested_by, is_pin_lifted=is_pinned)
     return loss

@@ -1,7 +1,6 @@
 """The dashboard's page of backups: whether the site is safe, the list, and what can be done with each."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +18,6 @@ from fastcms.backups.job_words import phases_of
 from fastcms.backups.listing import Shown, list_rows, verdict_of
 from fastcms.backups.overview import look_over
 from fastcms.backups.trends import find_trends
-from fastcms.database import utc_now
 from fastcms.errors import BackupError, InvalidInputError, NameNotTypedError
 from fastcms.logs import get_logger
 from fastcms.pages import (
@@ -38,8 +36,6 @@ from fastcms.site import Site
 
 Found = TypeVar("Found")
 
-# Afterwards how the latest restore ended is a line, not a banner.
-_NEWS = timedelta(days=7)
 _NAME = "/{filename}"
 _CANCEL_TIMEOUT_SECONDS = 10
 
@@ -169,7 +165,6 @@ def _look(site: Site, shown: Shown, page: int, job_id: str) -> dict[str, Any]:
         "backup_count": len(backups or []),
         "total_bytes": sum(backup.size_bytes for backup in backups or []),
         "restore": restore,
-        "is_news": restore.finished is not None and utc_now() - restore.finished < _NEWS,
         "days": _try(list_days, site, backups=backups),
         "trends": _try(find_trends, site, backups=backups),
         "ended_job": next((job for job in found["jobs"] if job.id == job_id and not job.is_running), None),

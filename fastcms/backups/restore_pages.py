@@ -11,10 +11,10 @@ from fastcms.accounts.api import client_address
 from fastcms.accounts.schemas import Caller
 from fastcms.backups import jobs, receiving, restoring, tasks
 from fastcms.backups.job_files import JobKind, list_jobs
-from fastcms.backups.restore_preview import expected_downtime_seconds, preview_restore, require_typed_name
+from fastcms.backups.restore_preview import expected_downtime_seconds, preview_restore
 from fastcms.backups.restore_report import report_restores
 from fastcms.backups.schemas import RestoreState
-from fastcms.backups.service import find_backup
+from fastcms.backups.service import find_backup, require_typed_name
 from fastcms.errors import ArchiveError, FastCMSError, NoPendingRestoreError
 from fastcms.logs import get_logger
 from fastcms.pages import (

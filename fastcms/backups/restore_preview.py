@@ -24,7 +24,7 @@ from fastcms.backups.schemas import Backup, BackupKind, SafetyCopyInfo
 from fastcms.backups.service import find_backup
 from fastcms.database import known_revisions
 from fastcms.durability import Space, require_space
-from fastcms.errors import FastCMSError, InvalidInputError, UnsupportedVersionError
+from fastcms.errors import FastCMSError, UnsupportedVersionError
 from fastcms.site import Site
 
 # Until Python and the server have started, on a small machine; docs/benchmarks.md measures 1.2.
@@ -138,16 +138,6 @@ def describe_preview(preview: RestorePreview) -> Iterator[str]:
         yield f"The safety copy of the restore before ({size}) is given up: only one is kept."
     for obstacle in preview.obstacles:
         yield f"It would be refused now: {obstacle.message} {obstacle.hint}"
-
-
-def require_typed_name(filename: str, typed_name: str) -> None:
-    """Raise InvalidInputError unless somebody has typed the backup's name, with or without .zip."""
-    if typed_name.strip().removesuffix(".zip") != filename.removesuffix(".zip"):
-        raise InvalidInputError(
-            "Nothing was done: the name that was typed is not that of this backup.",
-            hint="Type the whole name, or copy it.",
-            code="confirmation_missing",
-        )
 
 
 def expected_downtime_seconds(site: Site) -> int:

@@ -21,7 +21,7 @@ from fastcms.backups.origin import read_origin, record_name, record_path
 from fastcms.backups.schemas import Backup, BackupDetails, BackupKind, describe_details
 from fastcms.database import utc_now
 from fastcms.durability import partial_path_of, remove
-from fastcms.errors import BackupError, BackupNotFoundError, ConfigError, InvalidInputError
+from fastcms.errors import BackupError, BackupNotFoundError, ConfigError, InvalidInputError, NameNotTypedError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.service import TRASH_LOCK_NAME, empty_trash
@@ -147,6 +147,15 @@ def describe_backup(site: Site, filename: str) -> BackupDetails:
 
 def path_of(paths: DataPaths, created: datetime) -> Path:
     return paths.backups_dir / f"backup_{created:{_FILENAME_TIME}}.zip"
+
+
+def require_typed_name(filename: str, typed_name: str) -> None:
+    """Raise NameNotTypedError unless somebody has typed the backup's name, with or without .zip."""
+    if typed_name.strip().removesuffix(".zip") != filename.removesuffix(".zip"):
+        raise NameNotTypedError(
+            "Nothing was done: the name that was typed is not that of this backup.",
+            hint="Type the whole name, or copy it.",
+        )
 
 
 def time_of(filename: str) -> datetime | None:

@@ -12,7 +12,8 @@ import fastcms
 from fastcms.backups import receiving, restoring, service
 from fastcms.backups.engine import staging
 from fastcms.backups.folder import data_paths
-from fastcms.backups.restore_preview import RestorePreview, preview_restore, require_typed_name
+from fastcms.backups.restore_preview import RestorePreview, preview_restore
+from fastcms.backups.service import require_typed_name
 from fastcms.content import service as content
 from fastcms.content.fields import PlainField
 from fastcms.database import known_revisions
@@ -177,4 +178,4 @@ def test_the_typed_name_may_lack_its_ending_and_nothing_else() -> None:
     for typed in ("", "backup", "backup_20250115_100001.zip", "yes"):
         with pytest.raises(InvalidInputError) as refused:
             require_typed_name(name, typed)
-        assert refused.value.code == "confirmation_missing"
+        assert refused.value.code == "name_not_typed"

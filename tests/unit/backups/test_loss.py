@@ -1,6 +1,7 @@
 """What is said before a backup is deleted."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -8,13 +9,13 @@ from fastcms.backups.history import Notes
 from fastcms.backups.loss import LossCode, find_losses
 from fastcms.backups.schemas import Backup, BackupKind
 
-_SOUND = {"verified": "2026-11-20T03:00:00Z", "verified_outcome": "ok"}
+_SOUND: dict[str, Any] = {"verified": "2026-11-20T03:00:00Z", "verified_outcome": "ok"}
 
 
-def backup_of(day: str, kind: BackupKind = BackupKind.MANUAL, **notes: str) -> Backup:
+def backup_of(day: str, kind: BackupKind = BackupKind.MANUAL, **notes: Any) -> Backup:
     created = datetime.fromisoformat(f"{day}T02:00:00").replace(tzinfo=UTC)
     filename = f"backup_{created:%Y%m%d_%H%M%S}.zip"
-    return Backup(filename, 1000, created, f"/data/{filename}", kind, notes=Notes(filename, **notes))  # type: ignore[arg-type] # of texts
+    return Backup(filename, 1000, created, f"/data/{filename}", kind, notes=Notes(filename, **notes))
 
 
 def codes(backup: Backup, *others: Backup) -> set[LossCode]:

@@ -5,11 +5,26 @@
     const isHere = (id) => document.querySelector(`[data-job-id="${CSS.escape(id)}"]`);
 
     function add(found) {
-        found.querySelectorAll("[data-job-id]").forEach((job) => {
-            if (isHere(job.dataset.jobId)) return;
-            box.append(job.closest(".card"));
-            window.showJobs(box);
+        const jobs = [...found.querySelectorAll("[data-job-id]")].filter((job) => !isHere(job.dataset.jobId));
+        jobs.forEach((job) => box.append(job.closest(".card")));
+        window.showJobs(box);
+        if (jobs.length) refresh();
+    }
+
+    // The pieces of the page that say what goes on.
+    async function refresh() {
+        const page = await read(window.location.href);
+        document.querySelectorAll("[data-fresh]").forEach((piece) => {
+            const fresh = page?.querySelector(`[data-fresh="${piece.dataset.fresh}"]`);
+            if (fresh && !piece.contains(document.activeElement)) piece.replaceWith(fresh);
         });
+    }
+
+    // A page as it is now; none that is no page, as after the visitor was logged out.
+    async function read(url) {
+        const answer = await fetch(url, { signal: AbortSignal.timeout(LOOK_EVERY_MS) });
+        if (!answer.ok || answer.redirected) return null;
+        return new DOMParser().parseFromString(await answer.text(), "text/html");
     }
 
     // What ended meanwhile has changed the list; whoever reads it decides when it is shown.
@@ -30,10 +45,8 @@
     async function look() {
         if (document.hidden) return;
         try {
-            const answer = await fetch(box.dataset.jobs, { signal: AbortSignal.timeout(LOOK_EVERY_MS) });
-            if (!answer.ok || answer.redirected) return; // the next look, or the next click, says why
-            const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-            const found = page.querySelector("[data-jobs]");
+            const found = (await read(box.dataset.jobs))?.querySelector("[data-jobs]");
+            if (!found) return; // the next look, or the next click, says why
             const latest = found.dataset.latestEnded;
             const isOwn = isHere(latest);
             add(found);
