@@ -36,7 +36,7 @@ class OpenedArchive(NamedTuple):
 
     backup: Backup
     descriptor: int
-    index: sqlite3.Connection
+    listing: sqlite3.Connection
 
 
 @contextmanager

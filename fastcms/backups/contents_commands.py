@@ -114,9 +114,7 @@ def _show(found: BackupContents) -> None:
     columns = (Column(name, justify="right") for name in ("In the backup", "On the live site now"))
     table = Table("", *columns, box=None)
     for count in found.counts:
-        table.add_row(
-            escape(count.name), *("" if n is None else f"{n:,}" for n in (count.then, count.now))
-        )
+        table.add_row(escape(count.name), *("" if n is None else f"{n:,}" for n in (count.then, count.now)))
     output.print(table)
     show_problems(found.problems)
     if found.names_problem:

@@ -16,6 +16,7 @@ PAGES = {
     "files": "/files",
     "backups": "/backups",
     "backup-show": "/backups/{backup}",
+    "backup-files": "/backups/{backup}/files",
     "backups-restore": "/backups/{backup}/restore",
     "backup-restore-status": "/backups/restore",
     "backup-settings-show": "/backups/settings",
@@ -27,7 +28,15 @@ PAGES = {
 # Those of a stranger; set-up is there only while a site has no admin.
 DOORS = {"login": "/login", "setup": "/setup"}
 # What a GET answers with something else than a page.
-NO_PAGES = {"backups-download", "backups-jobs", "file", "inline-edit", "inline-edit-row", "relation-lookup"}
+NO_PAGES = {
+    "backup-file",
+    "backups-download",
+    "backups-jobs",
+    "file",
+    "inline-edit",
+    "inline-edit-row",
+    "relation-lookup",
+}
 # More states of pages: long forms of all types, nothing found, nothing there.
 STATES = {
     "every type of field": "/records-boats/create",
@@ -35,6 +44,7 @@ STATES = {
     "records that are sought": "/records-members/list?q=ada",
     "no record found": "/records-members/list?q=nobody",
     "no file found": "/files?search=nothing",
+    "no file in a backup": "/backups/{backup}/files?search=nothing",
     "no such page": "/nowhere",
     "no such backup": "/backups/backup_20200101_000000.zip",
 }
