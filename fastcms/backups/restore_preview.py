@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 
 from humanize import naturalsize
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 import fastcms
 from fastcms.accounts.service import count_logged_in
 from fastcms.backups import restoring
+from fastcms.backups.archive_contents import SchemaFit, judge_schema
 from fastcms.backups.comparison import Count, compare_counts, count_live, describe_difference
 from fastcms.backups.creation import RESTORE_REFUSED
 from fastcms.backups.engine.archive_reader import open_archive
@@ -29,14 +29,6 @@ from fastcms.site import Site
 
 # Until Python and the server have started, on a small machine; docs/benchmarks.md measures 1.2.
 _START_SECONDS = 3
-
-
-class SchemaFit(StrEnum):
-    """Whether this FastCMS can serve the backup's database: as it is, after migrating it, or not at all."""
-
-    SAME = "same"
-    MIGRATED = "migrated"
-    TOO_NEW = "too_new"
 
 
 class Obstacle(BaseModel):
@@ -109,7 +101,7 @@ def preview_restore(site: Site, filename: str) -> RestorePreview:
         server_version=fastcms.__version__,
         schema_revision=manifest.schema_revision,
         server_schema_revision=newest_revision,
-        schema_fit=_fit(manifest),
+        schema_fit=judge_schema(manifest.schema_revision),
         counts=counts,
         difference=describe_difference(counts),
         space=[_describe_space(disk) for disk in space],
@@ -152,17 +144,10 @@ def seconds_away(seconds: dict[str, float]) -> float:
     return sum(seconds.get(name, 0) for name in ("swap", "open", "roll_back"))
 
 
-def _fit(manifest: BackupManifest) -> SchemaFit:
-    known = known_revisions()
-    if manifest.schema_revision not in known:
-        return SchemaFit.TOO_NEW
-    return SchemaFit.SAME if manifest.schema_revision == known[0] else SchemaFit.MIGRATED
-
-
 def _find_obstacles(
     site: Site, backup: Backup, manifest: BackupManifest, space: Sequence[Space]
 ) -> Iterator[Obstacle]:
-    if _fit(manifest) is SchemaFit.TOO_NEW:
+    if judge_schema(manifest.schema_revision) is SchemaFit.TOO_NEW:
         yield _obstacle(
             UnsupportedVersionError(
                 f"This backup was made by FastCMS {manifest.app_version}, which is newer than this "

@@ -95,7 +95,7 @@ def test_a_backup_of_an_older_schema_is_migrated_and_of_a_newer_one_refused(
     own = known_revisions()
 
     def preview_for(revisions: list[str]) -> RestorePreview:
-        monkeypatch.setattr("fastcms.backups.restore_preview.known_revisions", lambda: revisions)
+        monkeypatch.setattr("fastcms.backups.archive_contents.known_revisions", lambda: revisions)
         return preview_restore(site, backup.filename)
 
     assert preview_for(["newer", *own]).schema_fit == "migrated"
