@@ -12,6 +12,7 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
+    ViewportSize,
     sync_playwright,
 )
 
@@ -23,8 +24,8 @@ from fastcms.startup import serve_site
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 _CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -77,6 +78,7 @@ class WatchedPage:
         self.context = browser.new_context(**options)
         self.page: Page = self.context.new_page()
         self.expected_statuses: set[int] = set()
+        self.expects_restart = False
         self.problems: list[str] = []
         self._url = url
         self.context.on("console", self._check_message)
@@ -86,6 +88,7 @@ class WatchedPage:
 
     def _check_message(self, message: ConsoleMessage) -> None:
         is_expected = any(f"with a status of {status} " in message.text for status in self.expected_statuses)
+        is_expected |= self.expects_restart and "net::ERR_" in message.text
         if message.type in {"error", "warning"} and not is_expected:
             self.problems.append(message.text)
 
