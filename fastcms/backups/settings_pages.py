@@ -55,6 +55,8 @@ _NAMES = {
     "heartbeat_url": "Heartbeat",
 }
 _LISTED_BACKUPS = 100
+# Forms of which a part tells what they would change, while they are filled in.
+_PREVIEWED = ("schedule", "retention")
 
 
 class SettingsPage(Page):
@@ -87,7 +89,10 @@ class SettingsPage(Page):
     async def preview(self, request: Request) -> Response:
         """Show what a form would change, and change nothing."""
         section, sent = await _section(request), await _sent(request)
-        return await self._show(request, section, sent)
+        if sent.get("only") != "preview" or section not in _PREVIEWED:
+            return await self._show(request, section, sent)
+        found = await in_thread(_look, get_site(request), section, sent)
+        return self.render(request, f"_preview_{section}.html", **found)
 
     @route(f"{_PATH}/reset", methods=["POST"], name="backup-settings-reset")
     @errors_as_messages
@@ -180,7 +185,7 @@ class SettingsPage(Page):
 
 
 def _look(
-    site: Site, section: str, sent: Mapping[str, str], error: InvalidInputError | None
+    site: Site, section: str, sent: Mapping[str, str], error: InvalidInputError | None = None
 ) -> dict[str, Any]:
     """All that the page shows: what is in force, and what was typed and is not yet."""
     settings = tried = read_settings(site)

@@ -127,6 +127,9 @@ def test_without_a_script_a_form_is_tried_before_it_is_saved(admin_browser: Brow
     tried = send(admin_browser, DAILY | {"schedule_kind": "weekly"}, f"{PAGE}/preview")
     assert "Next backups, once this is saved" in tried
     assert "Every Sunday at 02:00 (UTC):" in tried
+    part = send(admin_browser, DAILY | {"schedule_kind": "weekly", "only": "preview"}, f"{PAGE}/preview")
+    assert "Every Sunday at 02:00 (UTC):" in part
+    assert "<form" not in part
     wrong = send(admin_browser, DAILY | {"schedule_kind": "cron"}, f"{PAGE}/preview")
     assert "is no cron expression" in wrong
     assert not (site.settings.backups_dir / "settings.json").exists()

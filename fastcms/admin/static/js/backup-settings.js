@@ -1,5 +1,5 @@
 // Show what a form would mean while it is filled in: the server says it, as for the button without scripts.
-for (const hint of document.querySelectorAll("[data-no-script]")) hint.hidden = true;
+for (const hint of document.querySelectorAll("[data-no-script]")) hint.remove();
 
 for (const schedule of document.querySelectorAll("[data-schedule]")) {
     const kind = schedule.querySelector("[data-schedule-kind]");
@@ -14,7 +14,7 @@ for (const schedule of document.querySelectorAll("[data-schedule]")) {
 
 for (const form of document.querySelectorAll("[data-previewed]")) {
     const preview = form.querySelector("[data-preview]");
-    let waiting, latest = 0;
+    let waiting, shown, latest = 0;
     form.querySelector("[data-preview-button]").hidden = true;
     form.addEventListener("input", () => {
         clearTimeout(waiting);
@@ -22,11 +22,12 @@ for (const form of document.querySelectorAll("[data-previewed]")) {
             const number = ++latest;
             try {
                 const body = new URLSearchParams(new FormData(form));
+                body.set("only", "preview");
                 const answer = await fetch(form.dataset.previewed, { method: "POST", body });
-                if (!answer.ok || number !== latest) return; // a later one is on its way
-                const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-                const found = page.querySelector(`[data-preview="${preview.dataset.preview}"]`);
-                if (found) preview.replaceChildren(...found.childNodes);
+                const text = await answer.text();
+                // A later one may be on its way; and what stays the same is not read out again.
+                if (!answer.ok || number !== latest || text === shown) return;
+                preview.innerHTML = shown = text;
             } catch {
                 preview.textContent = "The server does not answer. What you typed is still here.";
             }
