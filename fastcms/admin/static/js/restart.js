@@ -6,7 +6,7 @@
     const WAITING_MS = 1000;
     const PATIENCE_MS = 5000; // so long an answer may take
     const LONG_SECONDS = 60;
-    const form = page.querySelector("[data-restart-form]");
+    const form = page.querySelector('form[action$="/backups/restore/restart"]');
     const calm = page.querySelector("[data-restart-calm]");
     const waiting = page.querySelector("[data-restart-waiting]");
     const said = page.querySelector("[data-restart-said]");
@@ -18,13 +18,20 @@
     // Read aloud, so only when it changes.
     const say = (text) => { if (said.textContent !== text) said.textContent = text; };
 
+    const showWaiting = () => {
+        calm.hidden = true;
+        waiting.hidden = false;
+        // A dialog that closes gives the focus back to its button, which is hidden now.
+        setTimeout(() => page.querySelector("[data-restart-heading]").focus());
+    };
+
     const begin = () => {
         if (began !== null) return;
         began = Date.now();
-        document.querySelectorAll(".modal.show [data-bs-dismiss]").forEach((button) => button.click());
-        calm.hidden = true;
-        waiting.hidden = false;
-        page.querySelector("[data-restart-heading]").focus();
+        const dialog = document.querySelector(".modal.show");
+        if (!dialog) return showWaiting();
+        dialog.addEventListener("hidden.bs.modal", showWaiting, { once: true });
+        dialog.querySelector("[data-bs-dismiss]").click();
     };
 
     const calmDown = () => {
