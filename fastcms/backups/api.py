@@ -11,6 +11,7 @@ from fastcms.backups import (
     contents_api,
     deletion,
     job_api,
+    loss,
     notification_api,
     receiving,
     restore_preview,
@@ -189,6 +190,12 @@ def stage_restore(
     password = body.password if body else None
     approved = receiving.require_password(site, filename, caller, password, client_address(request))
     return answer(tasks.staging(site, filename, caller.name, approved=approved))
+
+
+@router.get("/{filename}/deletion")
+def show_loss(site: CurrentSite, filename: str, _caller: Reader) -> loss.Loss:
+    """What would be lost with a backup, and whether it can be deleted now. Nothing is changed."""
+    return loss.describe_loss(site, filename)
 
 
 @router.delete("/{filename}")

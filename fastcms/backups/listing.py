@@ -1,8 +1,10 @@
 """The list that people look at: backups, what failed to become one, and the safety copy, by time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple
 
 from fastcms.backups import history
@@ -58,26 +60,21 @@ class Listing(NamedTuple):
     page_count: int
 
 
+_CHOICES_OF_FAILURE = frozenset({Shown.ALL, Shown.FAILED})
+_CHOICES_OF_SAFETY_COPY = frozenset({Shown.ALL, Shown.SAFETY})
+
+
 class _Entry(NamedTuple):
-    """Where a row stands: its time as ids and names of backups have it, which sorts as text."""
+    """Where a row stands: its time as ids and names of backups have it, and the choices that show it.
+
+    The time sorts as text.
+    """
 
     time: str
+    choices: frozenset[Shown]
     backup: Backup | None = None
     run_id: str | None = None
     safety_copy: SafetyCopyInfo | None = None
-
-
-_TESTS: Mapping[Shown, Callable[[_Entry], bool]] = {
-    Shown.ALL: lambda _entry: True,
-    Shown.MANUAL: lambda entry: _is_kind(entry, BackupKind.MANUAL),
-    Shown.SCHEDULED: lambda entry: _is_kind(entry, BackupKind.SCHEDULED),
-    Shown.UPLOADED: lambda entry: _is_kind(entry, BackupKind.UPLOADED),
-    Shown.SAFETY: lambda entry: entry.safety_copy is not None,
-    Shown.VERIFIED: lambda entry: _has_outcome(entry, VerificationOutcome.OK),
-    Shown.DAMAGED: lambda entry: _has_outcome(entry, VerificationOutcome.FAILED),
-    Shown.PINNED: lambda entry: entry.backup is not None and entry.backup.notes.pinned is not None,
-    Shown.FAILED: lambda entry: entry.run_id is not None,
-}
 
 
 def list_rows(
@@ -93,10 +90,11 @@ def list_rows(
     abandoned = {run.id: run for run in _find_abandoned(jobs)}
     failed_ids = {*_list_failed(site), *abandoned}
     entries = sorted(_enter(backups, failed_ids, safety_copy), key=lambda entry: entry.time, reverse=True)
-    counts = {choice: sum(map(test, entries)) for choice, test in _TESTS.items()}
+    counts = _count(entries)
     page_count = max(-(-counts[shown] // ROWS_PER_PAGE), 1)
     page = min(page, page_count)
-    wanted = list(filter(_TESTS[shown], entries))[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
+    shown_entries = [entry for entry in entries if shown in entry.choices]
+    wanted = shown_entries[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
     runs = abandoned | _find_runs(site, [entry.run_id for entry in wanted if entry.run_id])
     rows = [Row(entry.backup, runs.get(entry.run_id or ""), entry.safety_copy) for entry in wanted]
     return Listing([row for row in rows if any(row)], shown, counts, page, page_count)
@@ -115,11 +113,31 @@ def _enter(
     backups: Sequence[Backup], failed_ids: set[str], safety_copy: SafetyCopyInfo | None
 ) -> Iterator[_Entry]:
     for backup in backups:
-        yield _Entry(backup.name.removeprefix("backup_"), backup)
+        notes = backup.notes
+        choices = _choices_of(backup.kind, notes.verified_outcome, is_pinned=notes.pinned is not None)
+        yield _Entry(backup.filename.removeprefix("backup_"), choices, backup)
     for run_id in failed_ids:
-        yield _Entry(run_id, run_id=run_id)
+        yield _Entry(run_id, _CHOICES_OF_FAILURE, run_id=run_id)
     if safety_copy is not None:
-        yield _Entry(_time_of(safety_copy.replaced), safety_copy=safety_copy)
+        yield _Entry(_time_of(safety_copy.replaced), _CHOICES_OF_SAFETY_COPY, safety_copy=safety_copy)
+
+
+@cache
+def _choices_of(kind: BackupKind, outcome: str | None, *, is_pinned: bool) -> frozenset[Shown]:
+    """Which choices show such a backup: worked out once for the thousands that are alike."""
+    tests = {
+        Shown.ALL: True,
+        Shown(kind): True,
+        Shown.VERIFIED: outcome == VerificationOutcome.OK,
+        Shown.DAMAGED: outcome == VerificationOutcome.FAILED,
+        Shown.PINNED: is_pinned,
+    }
+    return frozenset(choice for choice, shows in tests.items() if shows)
+
+
+def _count(entries: Sequence[_Entry]) -> dict[Shown, int]:
+    alike = Counter(entry.choices for entry in entries)
+    return {choice: sum(alike[choices] for choices in alike if choice in choices) for choice in Shown}
 
 
 def _list_failed(site: Site) -> list[str]:
@@ -146,11 +164,3 @@ def _find_abandoned(jobs: Sequence[Job]) -> Iterator[Run]:
     for job in jobs:
         if job.state is JobState.FAILED and RunKind(job.kind) in _KINDS:
             yield history.run_of(job)
-
-
-def _is_kind(entry: _Entry, kind: BackupKind) -> bool:
-    return entry.backup is not None and entry.backup.kind is kind
-
-
-def _has_outcome(entry: _Entry, outcome: VerificationOutcome) -> bool:
-    return entry.backup is not None and entry.backup.notes.verified_outcome == outcome

@@ -62,12 +62,15 @@ class BackupsPage(Page):
 
     @route("/jobs", name="backups-jobs")
     async def show_jobs(self, request: Request) -> Response:
-        """What runs: a piece of the page, which the page asks for some times a minute."""
-        found = await in_thread(_look_at_jobs, get_site(request))
+        """What runs: a piece that the page asks for often; `with=safety` when that may have changed."""
+        site = get_site(request)
+        found = await in_thread(_look_at_jobs, site)
+        if request.query_params.get("with") == "safety":
+            found |= {"overview": await in_thread(look_over, site)}
         assert self.templates is not None  # noqa: S101 - set when the page is registered
         # Not `render`: the messages that are waiting are for the next page.
         return self.templates.TemplateResponse(
-            request, "_jobs.html", found | {"page": self, "done": self.url(request)}
+            request, "_jobs.html", found | {"page": self, "done": self.url(request), "is_piece": True}
         )
 
     @route("/create", methods=["POST"], name="backups-create")

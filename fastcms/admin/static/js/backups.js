@@ -11,16 +11,18 @@
         if (jobs.length) refresh();
     }
 
-    // The pieces of the page that say what goes on.
+    // The sentence on top says that a backup is being made; a second one would be refused.
     async function refresh() {
-        const page = await read(window.location.href);
-        document.querySelectorAll("[data-fresh]").forEach((piece) => {
-            const fresh = page?.querySelector(`[data-fresh="${piece.dataset.fresh}"]`);
-            if (fresh && !piece.contains(document.activeElement)) piece.replaceWith(fresh);
+        const shown = document.querySelector("[data-safety]");
+        const fresh = (await read(`${box.dataset.jobs}?with=safety`))?.querySelector("[data-safety]");
+        if (!fresh || shown.contains(document.activeElement)) return;
+        shown.replaceWith(fresh);
+        document.querySelectorAll("[data-create]").forEach((button) => {
+            button.disabled = fresh.dataset.safety === "running";
         });
     }
 
-    // A page as it is now; none that is no page, as after the visitor was logged out.
+    // A piece of the page as it is now; none after the visitor was logged out.
     async function read(url) {
         const answer = await fetch(url, { signal: AbortSignal.timeout(LOOK_EVERY_MS) });
         if (!answer.ok || answer.redirected) return null;
