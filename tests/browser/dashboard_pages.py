@@ -20,6 +20,7 @@ PAGES = {
     "backups-restore": "/backups/{backup}/restore",
     "backup-restore-status": "/backups/restore",
     "backup-settings-show": "/backups/settings",
+    "backup-settings-prune-show": "/backups/settings/prune",
     "backups-delete": "/backups/{backup}/delete",
     "activity": "/activity",
     "accounts": "/accounts",
