@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from fastcms.backups import archive_contents, verification
 from fastcms.backups.archive_contents import BackupContents, FilesInBackup
 from fastcms.backups.deletion import is_staged
+from fastcms.backups.folder import explained
 from fastcms.backups.job_files import Job, list_jobs
 from fastcms.backups.origin import Origin, read_origin
 from fastcms.backups.schemas import Backup
@@ -79,7 +80,7 @@ def look_at(site: Site, filename: str) -> OneBackup:
         verification=verdict,
         trial=trial,
         steps=_describe_steps(trial),
-        running=[job for job in list_jobs(site) if job.is_running and job.backup_filename == filename],
+        running=_find_running(site, filename),
         is_staged=_is_staged(site, filename),
     )
 
@@ -101,6 +102,13 @@ def _read_trial(verdict: Verification | None) -> Trial | None:
 def _describe_steps(trial: Trial | None) -> list[Step]:
     measured = trial.seconds if trial else {}
     return [Step(words, measured[name]) for name, words in _STEPS.items() if name in measured]
+
+
+def _find_running(site: Site, filename: str) -> list[Job]:
+    """What goes on with it; nothing if that cannot be told, as the page of backups says."""
+    with suppress(FastCMSError), explained("Looking at the jobs"):
+        return [job for job in list_jobs(site) if job.is_running and job.backup_filename == filename]
+    return []
 
 
 def _is_staged(site: Site, filename: str) -> bool:

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from fastcms.backups import history, jobs, pruning, restoring, service, tasks
+from fastcms.backups import history, jobs, one_backup, pruning, restoring, service, tasks
+from fastcms.backups.job_files import JobState, list_jobs
 from fastcms.content import service as content
 from fastcms.errors import ArchiveError
 from fastcms.media import service as media
@@ -77,6 +78,7 @@ def test_a_damaged_backup_has_a_page_with_the_reason_and_what_to_do(
     assert "What is in this backup cannot be shown" in page.text
     assert "The archive is damaged: its end is missing." in page.text
     assert "It did not pass" in page.text
+    assert "Its database has the same schema" not in page.text
     assert "Do not rely on this backup." in page.text
     assert f"/admin/backups/{filename}/delete" in page.text
     assert admin_browser.open(f"/backups/{filename}/files").status_code == 422
@@ -100,6 +102,18 @@ def test_a_staged_restore_is_named_on_its_backups_page(
 ) -> None:
     restoring.stage_restore(site, filename, "me")
     assert "waits for a restart of the server" in admin_browser.open(f"/backups/{filename}").text
+
+
+def test_work_that_goes_on_with_a_backup_is_shown_on_its_page(
+    admin_browser: Browser, site: Site, filename: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs.run(site, tasks.verifying(site, filename, "me", level=history.VerificationLevel.LIGHT))
+    [job, *others] = list_jobs(site)
+    goes_on = job.model_copy(update={"state": JobState.RUNNING, "finished": None})
+    monkeypatch.setattr(one_backup, "list_jobs", lambda _site: [goes_on, *others])
+    page = admin_browser.open(f"/backups/{filename}").text
+    assert f'data-job-id="{job.id}"' in page
+    assert f'data-job-done="http://testserver/admin/backups/{filename}"' in page
 
 
 def test_files_are_searched_and_a_single_one_is_downloaded(
