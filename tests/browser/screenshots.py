@@ -86,6 +86,10 @@ class Photographer:
         for visit in self._visits.values():
             visit.expects_restart = True
 
+    def leave(self) -> None:
+        for visit in self._visits.values():
+            visit.page.goto("about:blank")
+
     def close(self) -> None:
         for visit in self._visits.values():
             visit.context.close()
@@ -238,6 +242,7 @@ def _take_restores(photographer: Photographer, site: Site, server: OwnServer) ->
     photographer.take_again(
         "restore-restarting", lambda page: page.locator("[data-restart-waiting]").wait_for()
     )
+    photographer.leave()  # or else the pages go on by themselves
     server.start()
     site = new_site(_settings_of(server))  # another database is open now
     photographer.log_in(_log_in(site))
