@@ -169,7 +169,7 @@ def variable_of(name: str) -> str:
 
 def _understand(site: Site, kept: Mapping[str, Any], changes: Mapping[str, Any]) -> BackupSettings:
     try:
-        return _ChangedSettings.model_validate(_given(site.settings) | kept, context=dict(changes))
+        return _ChangedSettings.model_validate({**_given(site.settings), **kept}, context=dict(changes))
     except ValidationError as error:
         raise InvalidInputError(
             f"The settings were not changed: {_describe(error)}.",
