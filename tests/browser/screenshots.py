@@ -77,7 +77,8 @@ class Photographer:
         for look, visit in self._visits.items():
             for step in steps:
                 step(visit.page)
-            picture = Image.open(BytesIO(visit.page.screenshot(full_page=True)))
+            is_whole = visit.page.get_by_role("dialog").count() == 0  # a dialog covers the window only
+            picture = Image.open(BytesIO(visit.page.screenshot(full_page=is_whole)))
             picture.quantize(_MOST_COLOURS).save(self._target / f"{name}-{look}.png", optimize=True)
             if visit.problems:
                 sys.exit(f"{name}, {look}: {visit.problems}")
@@ -238,6 +239,7 @@ def _take_restores(photographer: Photographer, site: Site, server: OwnServer) ->
     photographer.take("home-staged", "/")
     photographer.take("restore-staged", "/backups/restore")
     photographer.expect_restart()
+    site.database.close()  # or else nobody can count what the safety copy holds
     server.stop()
     photographer.take_again(
         "restore-restarting", lambda page: page.locator("[data-restart-waiting]").wait_for()
@@ -251,6 +253,7 @@ def _take_restores(photographer: Photographer, site: Site, server: OwnServer) ->
     photographer.take("home-restored", "/")
     _stage(site, service.list_backups(site)[1].filename)
     shutil.rmtree(data_paths(site).staging_dir)
+    site.database.close()
     server.restart()
     photographer.take("rolled-back", "/backups/restore")
     photographer.take("backups-rolled-back", "/backups")
