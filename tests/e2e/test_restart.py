@@ -14,7 +14,7 @@ import requests
 from fastcms.locks import FileLock
 from tests.e2e.conftest import OwnServer, Server, clean_environment
 
-BIG_BYTES = 4 * 1024**3
+BIG_BYTES = 12 * 1024**3  # sparse, and longer at work than the restart waits
 RESTART = "/api/v1/server/restart"
 # As a container's restart policy, or systemd's Restart=always.
 SUPERVISOR = (
