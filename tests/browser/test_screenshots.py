@@ -1,5 +1,6 @@
 """What `make screenshots` is made of works: a month that is lived, and pictures in each look."""
 
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
@@ -20,7 +21,7 @@ def test_a_page_is_photographed_in_each_look(
     photographer.log_in(shared_site.token)
     photographer.take("backups", "/backups")
     photographer.close()
-    sizes = {path.stem: Image.open(path).width for path in tmp_path.iterdir()}
+    sizes = {path.stem: Image.open(BytesIO(path.read_bytes())).width for path in tmp_path.iterdir()}
     assert sizes == {
         "backups-desktop-light": 1280,
         "backups-desktop-dark": 1280,
