@@ -11,10 +11,13 @@ FastCMSError(message, hint, code)
   ├ BackupNotFoundError · BackupBusyError · NotEnoughSpaceError · SnapshotError
   ├ JobNotFoundError · JobOverError · JobCancelledError
   ├ ArchiveError
-  │ ├ CorruptArchiveError · UnsafeArchiveError · UnsupportedVersionError · FailedTrialError
-  └ RestoreError
-    └ RestorePendingError · NoPendingRestoreError · NoSafetyCopyError
-      · UnusableSafetyCopyError · RolledBackError
+  │ ├ CorruptArchiveError · UnsafeArchiveError · UnsupportedVersionError · FailedTrialError · WrongKeyError
+  ├ RestoreError
+  │ └ RestorePendingError · NoPendingRestoreError · NoSafetyCopyError
+  │   · UnusableSafetyCopyError · RolledBackError
+  └ StoreError(is_permanent)
+    ├ StoreUnreachableError · StoreDeniedError · StoreMissingError · StoreFullError · StoreClockError
+    └ StoredObjectMissingError · StoredObjectChangedError
 
 A message says what happened and to which file; a hint says what to do. `code` is stable: programs may
 compare it. `STATUS` is the only place that knows about HTTP statuses and exit codes.
@@ -220,6 +223,12 @@ class FailedTrialError(ArchiveError):
     code = "trial_failed"
 
 
+class WrongKeyError(ArchiveError):
+    """The archive is encrypted, and none of the keys at hand opens it."""
+
+    code = "key_wrong"
+
+
 class RestoreError(BackupError):
     """Base of what is wrong with a restore."""
 
@@ -256,6 +265,60 @@ class RolledBackError(RestoreError):
     code = "restore_rolled_back"
 
 
+class StoreError(BackupError):
+    """A place that keeps backups did not do what was asked; `is_permanent`: not before somebody does something."""
+
+    code = "store_failed"
+    is_permanent = False
+
+
+class StoreUnreachableError(StoreError):
+    """There is no connection, it broke, or nothing came through it for too long."""
+
+    code = "store_unreachable"
+
+
+class StoreDeniedError(StoreError):
+    """The store does not accept the credentials, or they do not allow this."""
+
+    code = "store_denied"
+    is_permanent = True
+
+
+class StoreMissingError(StoreError):
+    """There is no such bucket, container or folder."""
+
+    code = "store_missing"
+    is_permanent = True
+
+
+class StoreFullError(StoreError):
+    """The store has no space left, or the account's quota is used up."""
+
+    code = "store_full"
+
+
+class StoreClockError(StoreError):
+    """The clocks of this machine and of the store differ by more than the store accepts."""
+
+    code = "store_clock_wrong"
+    is_permanent = True
+
+
+class StoredObjectMissingError(StoreError):
+    """The store has no object of this name."""
+
+    code = "store_object_missing"
+    is_permanent = True
+
+
+class StoredObjectChangedError(StoreError):
+    """The object is not, or no longer, what it was said to be."""
+
+    code = "store_object_changed"
+    is_permanent = True
+
+
 # HTTP status and exit code of each class; a subclass that is not listed has those of its parent.
 STATUS: dict[type[FastCMSError], tuple[int, int]] = {
     FastCMSError: (500, 1),
@@ -284,6 +347,9 @@ STATUS: dict[type[FastCMSError], tuple[int, int]] = {
     NoPendingRestoreError: (404, 3),
     NoSafetyCopyError: (404, 3),
     UnusableSafetyCopyError: (409, 4),
+    StoreError: (502, 8),
+    StoreFullError: (507, 8),
+    StoredObjectMissingError: (404, 3),
 }
 
 

@@ -1,0 +1,247 @@
+"""Encrypt a stream to public keys, and decrypt it, in bounded memory: what age reads and writes.
+
+pyrage reads from a file and writes to a file, so it works in a thread of its own, between the chunks that
+it is given and those that are taken from it. Only what is whole is decrypted to its end: an altered or a
+missing byte raises before the chunks end, also where the end itself is missing.
+Format: https://github.com/C2SP/C2SP/blob/main/age.md
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+
+import pyrage
+from pyrage.x25519 import Identity, Recipient
+
+from fastcms.errors import CorruptArchiveError, WrongKeyError
+
+AGE_MAGIC = b"age-encryption.org/v1"
+_BLOCK_BYTES = 65_536  # of what is encrypted; each becomes 16 bytes longer
+_TAG_BYTES = 16
+_NONCE_BYTES = 16
+_MAC_LINE_BYTES = len("\n--- ") + 43 + len("\n")
+_CHUNK_BYTES = 1_048_576
+_WAITING_CHUNKS = 4
+# The longest header that is read: each public key takes 98 bytes.
+_MAX_HEADER_BYTES = 1_048_576
+
+
+@dataclass(frozen=True)
+class EncryptedStream:
+    """size_bytes is exact, if as many bytes come as were announced."""
+
+    chunks: Iterator[bytes]
+    size_bytes: int
+
+
+@contextmanager
+def encrypted(
+    chunks: Iterable[bytes], plain_bytes: int, recipients: Sequence[Recipient]
+) -> Iterator[EncryptedStream]:
+    """Encrypt so many bytes to public keys. Another thread reads them; what that raises is raised here.
+
+    How long the result is can be told only from its header: pyrage puts a stanza of random length in it.
+    """
+
+    def encrypt(source: "_Source", sink: "_Sink") -> None:
+        pyrage.encrypt_io(source, sink, recipients)
+
+    with closing(_piped(chunks, encrypt)) as pieces:
+        first = next(pieces)
+        header_bytes = first.index(b"\n--- ") + _MAC_LINE_BYTES
+        yield EncryptedStream(
+            _chained(first, pieces), header_bytes + _NONCE_BYTES + _sealed_size(plain_bytes)
+        )
+
+
+def decrypted(chunks: Iterable[bytes], identities: Sequence[Identity]) -> Generator[bytes]:
+    """Decrypt with any of the secret keys. The end is only reached by what is whole and unaltered.
+
+    The chunks are read in another thread, and what that raises is raised here.
+    Raises: WrongKeyError, CorruptArchiveError.
+    """
+
+    def decrypt(source: "_Source", sink: "_Sink") -> None:
+        source.limit_header(sink)
+        try:
+            pyrage.decrypt_io(source, sink, identities)
+        except pyrage.DecryptError as error:
+            if "No matching keys" in str(error):
+                raise WrongKeyError(
+                    "The backup is encrypted, and not to this key.",
+                    hint="Use the key file whose public key was among those that it was encrypted to.",
+                ) from error
+            raise _corrupt(error) from error
+        except OSError as error:
+            raise _corrupt(error) from error
+
+    return _piped(chunks, decrypt)
+
+
+def prove_decryptable(chunks: Iterable[bytes], identities: Sequence[Identity], expected_sha256: str) -> None:
+    """Decrypt to the end, and compare. Raises: WrongKeyError, CorruptArchiveError."""
+    digest = sha256()
+    with closing(decrypted(chunks, identities)) as pieces:
+        for piece in pieces:
+            digest.update(piece)
+    if digest.hexdigest() != expected_sha256:
+        raise CorruptArchiveError(
+            f"The encrypted copy holds other bytes than the backup: SHA-256 {digest.hexdigest()}, "
+            f"not {expected_sha256}.",
+            hint="Remove this copy; the next one is made from the backup anew.",
+        )
+
+
+def looks_encrypted(first_bytes: bytes) -> bool:
+    """Whether a file begins as age begins one. Its name says nothing about that."""
+    return first_bytes.startswith(AGE_MAGIC + b"\n")
+
+
+def _sealed_size(plain_bytes: int) -> int:
+    blocks = max(1, -(-plain_bytes // _BLOCK_BYTES))
+    return plain_bytes + blocks * _TAG_BYTES
+
+
+def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _corrupt(error: Exception) -> CorruptArchiveError:
+    return CorruptArchiveError(
+        f"The encrypted backup is damaged or incomplete: {error}.",
+        hint="Use another copy of this backup, or another backup.",
+    )
+
+
+class _AbandonedError(Exception):
+    """Nobody takes any more chunks."""
+
+
+class _Channel:
+    """Hands a few chunks from one thread to another; its end is None, or an error."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._waiting: deque[bytes | BaseException | None] = deque()
+        self._is_abandoned = False
+
+    def put(self, chunk: bytes) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._is_abandoned or len(self._waiting) < _WAITING_CHUNKS)
+            if self._is_abandoned:
+                raise _AbandonedError
+            self._waiting.append(chunk)
+            self._condition.notify_all()
+
+    def end(self, error: BaseException | None) -> None:
+        with self._condition:
+            self._waiting.append(error)
+            self._condition.notify_all()
+
+    def take(self) -> bytes | BaseException | None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting)
+            taken = self._waiting.popleft()
+            self._condition.notify_all()
+            return taken
+
+    def abandon(self) -> None:
+        with self._condition:
+            self._is_abandoned = True
+            self._condition.notify_all()
+
+
+class _Source:
+    """The file that pyrage reads from; it would turn what the chunks raise into words, so that is kept."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+        self._header_sink: _Sink | None = None
+        self._read_bytes = 0
+        self.error: BaseException | None = None
+
+    def limit_header(self, sink: "_Sink") -> None:
+        """Give up a file that has only a header: it would be read into memory, however long it is."""
+        self._header_sink = sink
+
+    def read(self, size: int) -> bytes:
+        try:
+            while not self._rest:
+                self._rest = memoryview(next(self._chunks))
+        except StopIteration:
+            return b""
+        except BaseException as error:
+            self.error = error
+            raise
+        piece, self._rest = bytes(self._rest[:size]), self._rest[size:]
+        self._read_bytes += len(piece)
+        if self._header_sink and self._read_bytes > _MAX_HEADER_BYTES and not self._header_sink.has_written:
+            raise OSError("its header has no end")
+        return piece
+
+    def close(self) -> None:
+        """Let a generator of chunks end in the thread that it ran in."""
+        close = getattr(self._chunks, "close", None)
+        if close is not None:
+            close()
+
+
+class _Sink:
+    """The file that pyrage writes to."""
+
+    def __init__(self, channel: _Channel) -> None:
+        self._channel = channel
+        self._gathered = bytearray()
+        self.has_written = False
+        self.error: BaseException | None = None
+
+    def write(self, piece: bytes) -> int:
+        self.has_written = True
+        self._gathered += piece
+        if len(self._gathered) >= _CHUNK_BYTES:
+            self.flush()
+        return len(piece)
+
+    def flush(self) -> None:
+        if self._gathered:
+            try:
+                self._channel.put(bytes(self._gathered))
+            except BaseException as error:  # pyrage takes no notice of some
+                self.error = error
+                raise
+            self._gathered.clear()
+
+
+def _piped(chunks: Iterable[bytes], work: Callable[[_Source, _Sink], None]) -> Generator[bytes]:
+    """What work writes when it reads the chunks, in a thread that ends with this generator."""
+    channel = _Channel()
+    source, sink = _Source(chunks), _Sink(channel)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            try:
+                work(source, sink)
+                sink.flush()
+            finally:
+                source.close()
+        except BaseException as caught:  # noqa: BLE001 - raised in the other thread
+            error = caught
+        channel.end(source.error or sink.error or error)
+
+    thread = threading.Thread(target=run, name="age", daemon=True)
+    thread.start()
+    try:
+        while isinstance(taken := channel.take(), bytes):
+            yield taken
+        if taken is not None:
+            raise taken
+    finally:
+        channel.abandon()
+        if thread is not threading.current_thread():  # the garbage collector may run in it
+            thread.join()
