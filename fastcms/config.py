@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fastcms.age_keys import check_public_keys
 from fastcms.cron import check_schedule, check_timezone
 from fastcms.errors import ConfigError
 
@@ -71,6 +72,24 @@ class Settings(BaseSettings):
     backup_keep_yearly: KeptCount = Field(0, description="Keep the newest backup of each of so many years.")
     backup_max_total_size: Annotated[ByteSize, Field(ge=1_000_000)] | None = Field(
         None, description="Remove the oldest backups beyond this size of all together, such as `50GB`."
+    )
+    backup_destinations: SecretStr = Field(
+        SecretStr(""),
+        description="Where backups are copied to: addresses with spaces between, such as "
+        "`s3://bucket/folder file:///mnt/nas/backups`. Credentials are taken from each cloud's own variables.",
+    )
+    backup_copy_limit: Annotated[ByteSize, Field(ge=1000)] | None = Field(
+        None, description="How many bytes a second copying to one destination may send, such as `5MB`."
+    )
+    backup_encrypt_to: Annotated[str, AfterValidator(check_public_keys)] = Field(
+        "",
+        description="Encrypt what is copied to destinations to these public keys of age (`age1...`, with "
+        "spaces between), as `fastcms backup keygen` makes them. Without one, copies are not encrypted.",
+    )
+    backup_identity: Path | None = Field(
+        None,
+        description="File of the secret key, only on a machine that may read encrypted backups: with it, "
+        "each encrypted copy is decrypted as a test.",
     )
     notify_urls: SecretStr = Field(
         SecretStr(""),

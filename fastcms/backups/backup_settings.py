@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from fastcms.age_keys import check_public_keys
 from fastcms.backups.engine.paths import beside
 from fastcms.backups.folder import data_paths, explained
 from fastcms.config import KeptCount, Settings, message_of
@@ -33,6 +34,11 @@ from fastcms.errors import ConfigError, InvalidInputError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.site import Site, make_folders
+
+
+def _check_encrypt_to(keys: tuple[str, ...]) -> tuple[str, ...]:
+    check_public_keys(" ".join(keys))
+    return keys
 
 
 class BackupSettings(BaseModel):
@@ -52,6 +58,8 @@ class BackupSettings(BaseModel):
     keep_monthly: KeptCount
     keep_yearly: KeptCount
     max_total_size: Annotated[ByteSize, Field(ge=1_000_000)] | None
+    copy_limit: Annotated[ByteSize, Field(ge=1000)] | None
+    encrypt_to: Annotated[tuple[str, ...], AfterValidator(_check_encrypt_to)]
     notify_urls: tuple[str, ...]
     notify_success: bool
     heartbeat_url: str
@@ -196,6 +204,8 @@ def _given(settings: Settings) -> dict[str, Any]:
         "keep_monthly": settings.backup_keep_monthly,
         "keep_yearly": settings.backup_keep_yearly,
         "max_total_size": settings.backup_max_total_size,
+        "copy_limit": settings.backup_copy_limit,
+        "encrypt_to": settings.backup_encrypt_to.split(),
         "notify_urls": settings.notify_urls.get_secret_value().split(),
         "notify_success": settings.notify_success,
         "heartbeat_url": settings.heartbeat_url.get_secret_value(),

@@ -18,8 +18,8 @@ _Text = Annotated[str, Field(max_length=2000)]
 class SettingsChange(BaseModel):
     """What to change: what is not sent stays, `null` goes back to the environment's value.
 
-    Schedules are cron expressions or `off`; `max_total_size` is a number of bytes, or `50GB`. An address that
-    is sent back masked, as it is shown, stays as it is.
+    Schedules are cron expressions or `off`; `max_total_size` and `copy_limit` are numbers of bytes, or
+    `50GB`. An address that is sent back masked, as it is shown, stays as it is.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
@@ -33,6 +33,8 @@ class SettingsChange(BaseModel):
     keep_monthly: int | None = None
     keep_yearly: int | None = None
     max_total_size: int | _Text | None = None
+    copy_limit: int | _Text | None = None
+    encrypt_to: Annotated[list[_Text], Field(max_length=100)] | None = None
     notify_urls: Annotated[list[_Text], Field(max_length=100)] | None = None
     notify_success: bool | None = None
     heartbeat_url: _Text | None = None

@@ -29,6 +29,7 @@ from fastcms.terminal import (
 
 _FAILED = 1
 _STANDARD_INPUT = "-"
+_LISTS = ("encrypt_to", "notify_urls")
 
 
 @backup_app.command("settings")
@@ -104,7 +105,7 @@ def _value_of(name: str, value: str | None, *, is_reset: bool) -> Any:
         )
     if value == _STANDARD_INPUT:
         value = sys.stdin.read().strip()
-    return value.split() if value is not None and name == "notify_urls" else value
+    return value.split() if value is not None and name in _LISTS else value
 
 
 def _print_settings(shown: ShownSettings, *, as_json: bool) -> None:

@@ -50,6 +50,8 @@ _NAMES = {
     "keep_monthly": "Months kept",
     "keep_yearly": "Years kept",
     "max_total_size": "Most space for backups",
+    "copy_limit": "Bytes a second for copies",
+    "encrypt_to": "Public keys that copies are encrypted to",
     "notify_urls": "Addresses that are told",
     "notify_success": "Tell of successes, too",
     "heartbeat_url": "Heartbeat",

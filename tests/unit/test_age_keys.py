@@ -1,0 +1,89 @@
+"""Keys are read as age-keygen writes them, and no message repeats one."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pyrage.x25519 import Identity
+
+from fastcms.age_keys import is_readable_by_others, parse_recipients, read_identities
+from fastcms.config import Settings, load_settings
+from fastcms.errors import ConfigError, InvalidInputError
+
+IDENTITY = Identity.generate()
+SECRET, PUBLIC = str(IDENTITY), str(IDENTITY.to_public())
+POST_QUANTUM = "age1pq1" + "q" * 100
+
+
+def test_public_keys_are_read_in_their_order() -> None:
+    other = str(Identity.generate().to_public())
+    assert [str(key) for key in parse_recipients([PUBLIC, other])] == [PUBLIC, other]
+
+
+@pytest.mark.parametrize("text", [SECRET, SECRET.lower(), f"{PUBLIC},{SECRET}", f"key={SECRET}"])
+def test_a_secret_key_in_place_of_a_public_one_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_recipients([PUBLIC, text])
+    told = caught.value.message + caught.value.hint
+    assert (caught.value.code, "number 2" in told) == ("key_is_secret", True)
+    assert SECRET[20:].lower() not in told.lower()
+
+
+@pytest.mark.parametrize("text", ["age1", PUBLIC[:-1], PUBLIC + "q", POST_QUANTUM, "ssh-ed25519", "hunter2"])
+def test_what_is_no_public_key_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_recipients([text])
+    assert caught.value.code == "key_invalid"
+    assert text == "age1" or text not in caught.value.message + caught.value.hint
+
+
+def test_the_server_does_not_start_with_a_secret_key_in_its_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Copies would not be encrypted, and nobody would know; or the key would be in the next log."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FASTCMS_BACKUP_ENCRYPT_TO", SECRET)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert "FASTCMS_BACKUP_ENCRYPT_TO: Key number 1 is a secret key" in caught.value.message
+    assert SECRET[20:] not in caught.value.message + caught.value.hint
+    with pytest.raises(ValidationError) as invalid:
+        Settings(_env_file=None, backup_encrypt_to=SECRET)
+    assert SECRET[20:] not in str(invalid.value)
+
+
+def test_a_key_file_is_read_with_comments_spaces_and_several_keys(tmp_path: Path) -> None:
+    path = tmp_path / "key.txt"
+    other = Identity.generate()
+    path.write_text(f"# created: today\n\n  {SECRET} \r\n# the old one\n{other}\n")
+    assert [str(key) for key in read_identities(path)] == [SECRET, str(other)]
+
+
+@pytest.mark.parametrize("content", ["", "# public key: age1\n", f"{SECRET}\nhunter2\n", PUBLIC, "\0\xff"])
+def test_a_file_without_a_secret_key_or_with_more_is_refused_and_not_repeated(
+    content: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "key.txt"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(InvalidInputError) as caught:
+        read_identities(path)
+    assert caught.value.code == "key_file_invalid"
+    told = caught.value.message + caught.value.hint
+    assert SECRET[20:] not in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("name", ["missing.txt", "."])
+def test_a_key_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        read_identities(tmp_path / name)
+    assert caught.value.code == "key_file_unreadable"
+    assert str(tmp_path / name) in caught.value.message
+
+
+@pytest.mark.parametrize(("mode", "readable"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
+def test_whether_others_could_read_a_key_file(mode: int, readable: bool, tmp_path: Path) -> None:
+    path = tmp_path / "key.txt"
+    path.touch()
+    path.chmod(mode)
+    assert is_readable_by_others(path) is readable
