@@ -11,7 +11,8 @@ FastCMSError(message, hint, code)
   ├ BackupNotFoundError · BackupBusyError · NotEnoughSpaceError · SnapshotError
   ├ JobNotFoundError · JobOverError · JobCancelledError
   ├ ArchiveError
-  │ ├ CorruptArchiveError · UnsafeArchiveError · UnsupportedVersionError · FailedTrialError · WrongKeyError
+  │ ├ CorruptArchiveError · UnsafeArchiveError · UnsupportedVersionError · FailedTrialError
+  │ └ KeyRequiredError · WrongKeyError
   ├ RestoreError
   │ └ RestorePendingError · NoPendingRestoreError · NoSafetyCopyError
   │   · UnusableSafetyCopyError · RolledBackError
@@ -223,6 +224,12 @@ class FailedTrialError(ArchiveError):
     code = "trial_failed"
 
 
+class KeyRequiredError(ArchiveError):
+    """The archive is encrypted, and there is no key at hand."""
+
+    code = "key_required"
+
+
 class WrongKeyError(ArchiveError):
     """The archive is encrypted, and none of the keys at hand opens it."""
 
@@ -266,7 +273,7 @@ class RolledBackError(RestoreError):
 
 
 class StoreError(BackupError):
-    """A place that keeps backups did not do what was asked; `is_permanent`: not before somebody does something."""
+    """A place that keeps backups failed; `is_permanent`: it will again until somebody does something."""
 
     code = "store_failed"
     is_permanent = False

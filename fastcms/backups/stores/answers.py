@@ -1,0 +1,198 @@
+"""What object storage answers, told in our words.
+
+obstore's messages end in its internals, and what a server answers may repeat keys and signatures. So of them
+only the HTTP status and the error's code are told, and of a broken connection the kind of break.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+from fastcms.errors import (
+    StoreClockError,
+    StoreDeniedError,
+    StoredObjectMissingError,
+    StoreError,
+    StoreFullError,
+    StoreMissingError,
+    StoreUnreachableError,
+)
+
+_STATUS = re.compile(r"status code: (\d{3})")
+# S3, Azure and Google's multipart uploads answer with XML, the rest of Google Cloud Storage with JSON.
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>|\"reason\":\s*\"(\w{1,60})\"")
+# Where a machine of a cloud asks for credentials when it was given none.
+_ASKED_FOR_CREDENTIALS = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/")
+
+
+class _Meaning(NamedTuple):
+    error: type[StoreError]
+    message: str
+    hint: str
+
+
+_CLOCK = _Meaning(
+    StoreClockError,
+    "{place} says that the clock of this machine is wrong",
+    "Set the clock of this machine, best by a time service (timedatectl set-ntp true).",
+)
+_NO_BUCKET = _Meaning(
+    StoreMissingError,
+    "{place} is not there: there is no such bucket or container",
+    "See whether its name is spelled right, and create it if it does not exist yet.",
+)
+_FULL = _Meaning(
+    StoreFullError, "{place} has no space left", "Make space there, or keep fewer backups there."
+)
+_WRONG_KEY = _Meaning(
+    StoreDeniedError,
+    "{place} does not accept the credentials",
+    "See whether the key and the secret are complete, belong together, and are still valid.",
+)
+_FORBIDDEN = _Meaning(
+    StoreDeniedError,
+    "{place} does not allow this with these credentials",
+    "The credentials must be allowed to list, read, write and delete there. See whether they are right.",
+)
+_NO_CREDENTIALS = _Meaning(
+    StoreDeniedError,
+    "No credentials were given for {place}",
+    "Set the environment variables of its cloud, or store credentials on the page of destinations.",
+)
+_REGION = _Meaning(
+    StoreError,
+    "{place} is in another region",
+    "Name the bucket's region in the address, like ?region=eu-central-1.",
+)
+_BUSY = _Meaning(
+    StoreUnreachableError,
+    "{place} cannot answer at the moment",
+    "Nothing needs to be done: it is tried again. If it lasts, see how the store is doing.",
+)
+_AWAY = _Meaning(
+    StoreUnreachableError,
+    "{place} cannot be reached",
+    "See whether the network works, the address is right, and the store is running.",
+)
+_SILENT = _Meaning(
+    StoreUnreachableError,
+    "{place} did not answer in time",
+    "See whether the network is up, and fast enough.",
+)
+_UNTRUSTED = _Meaning(
+    StoreUnreachableError,
+    "The connection to {place} cannot be secured",
+    "See whether its certificate is valid, and whether the endpoint begins with https:// or http:// rightly.",
+)
+_FAILED = _Meaning(
+    StoreError,
+    "{place} did not do what was asked",
+    "Test the connection on the page of destinations; if it fails there, ask who runs the store.",
+)
+
+_CODES: dict[str, _Meaning] = {
+    **dict.fromkeys(("RequestTimeTooSkewed", "RequestExpired", "RequestNotYetValid"), _CLOCK),
+    **dict.fromkeys(
+        ("NoSuchBucket", "InvalidBucketName", "ContainerNotFound", "ContainerBeingDeleted"), _NO_BUCKET
+    ),
+    **dict.fromkeys(
+        ("QuotaExceeded", "StorageQuotaExceeded", "XMinioStorageFull", "InsufficientStorage"), _FULL
+    ),
+    **dict.fromkeys(
+        (
+            "AuthenticationFailed",
+            "ExpiredToken",
+            "InvalidAccessKeyId",
+            "InvalidAuthenticationInfo",
+            "InvalidToken",
+            "SignatureDoesNotMatch",
+        ),
+        _WRONG_KEY,
+    ),
+    **dict.fromkeys(
+        ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"), _REGION
+    ),
+    **dict.fromkeys(("SlowDown", "ServerBusy", "ServiceUnavailable", "InternalError"), _BUSY),
+}
+_STATUSES: dict[int, _Meaning] = {
+    301: _REGION,
+    307: _REGION,
+    401: _WRONG_KEY,
+    403: _FORBIDDEN,
+    408: _SILENT,
+    429: _BUSY,
+    500: _BUSY,
+    502: _BUSY,
+    503: _BUSY,
+    504: _BUSY,
+    507: _FULL,
+}
+
+
+@contextmanager
+def explained(place: str, name: str = "") -> Iterator[None]:
+    """Turn obstore's errors into a StoreError; `name` is the object that is asked for, if one is."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        # Their text stays out of the chain of errors: it has what nobody should see.
+        raise _explain_missing(str(error), place, name) from None
+    except (BaseError, OSError, ValueError) as error:
+        raise _tell(_meaning_of(error), str(error), place) from None
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status that a server has answered with."""
+    found = _STATUS.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _explain_missing(text: str, place: str, name: str) -> StoreError:
+    if not name or _CODES.get(_code_in(text)) is _NO_BUCKET:
+        return _tell(_NO_BUCKET, text, place)
+    return StoredObjectMissingError(
+        f"{place} has no {name}.", hint="List what is there; somebody may have removed it."
+    )
+
+
+def _meaning_of(error: Exception) -> _Meaning:
+    text, status = str(error), status_of(error)
+    if _ASKED_FOR_CREDENTIALS.search(text):
+        return _NO_CREDENTIALS
+    if (code := _code_in(text)) in _CODES:
+        return _CODES[code]
+    if status is not None:
+        return _STATUSES.get(status, _FAILED)
+    if "redirect" in text:
+        return _REGION
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        return _FORBIDDEN
+    return _meaning_of_break(text)
+
+
+def _meaning_of_break(text: str) -> _Meaning:
+    """What no server has answered to; the kinds are those of reqwest, in the text's last part."""
+    if re.search(
+        r"InvalidCertificate|certificate|TlsAlert|CorruptMessage|InvalidContentType", text, re.IGNORECASE
+    ):
+        return _UNTRUSTED
+    if re.search(r"kind: Timeout|TimedOut|operation timed out", text):
+        return _SILENT
+    if "HTTP error" in text or "HttpError" in text:
+        return _AWAY
+    return _FAILED
+
+
+def _tell(meaning: _Meaning, text: str, place: str) -> StoreError:
+    found = _STATUS.search(text)
+    said = " ".join(part for part in (found[1] if found else "", _code_in(text)) if part)
+    answer = f" (it answered {said})" if said and meaning is not _NO_CREDENTIALS else ""
+    return meaning.error(f"{meaning.message.format(place=place)}{answer}.", hint=meaning.hint)
+
+
+def _code_in(text: str) -> str:
+    found = _CODE.search(text)
+    return (found[1] or found[2]) if found else ""

@@ -1,0 +1,133 @@
+"""Clients of each cloud's object storage, set up from an address's options and credentials."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from fastcms.errors import InvalidInputError
+
+if TYPE_CHECKING:  # obstore has these names for type checkers only
+    from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig, S3Config, S3Credential
+
+# What credentials each kind of store takes, by the names of the environment variables that hold them, too.
+CREDENTIAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    "gs": ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_SKIP_SIGNATURE"),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN"),
+    "file": (),
+}
+_ENDPOINT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+# Between the tries of one request; who asked for the whole thing tries again later, too.
+_RETRY: Final[RetryConfig] = {
+    "max_retries": 3,
+    "retry_timeout": timedelta(seconds=10),
+    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=2), "base": 2},
+}
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where in which cloud, and who asks."""
+
+    scheme: str
+    bucket: str
+    prefix: str
+    options: Mapping[str, str]
+    credentials: Mapping[str, str]
+
+    @property
+    def endpoint(self) -> str:
+        """The server's address, empty for the cloud's own."""
+        named = (os.environ.get(name, "") for name in _ENDPOINT_NAMES[self.scheme])
+        return self.options.get("endpoint") or next(filter(None, named), "")
+
+
+def open_client(spot: Spot, client_options: ClientConfig) -> S3Store | GCSStore | AzureStore:
+    """A client of a bucket; what is given wins over the environment, where obstore looks for the rest."""
+    client_options = {**client_options, "allow_http": spot.endpoint.startswith("http://")}
+    prefix = spot.prefix or None
+    if spot.scheme == "s3":
+        access = _s3_credential(spot.credentials)
+        return S3Store(
+            spot.bucket,
+            prefix=prefix,
+            config=_s3_config(spot),
+            client_options=client_options,
+            retry_config=_RETRY,
+            credential_provider=(lambda: access) if access else None,
+        )
+    if spot.scheme == "gs":
+        return GCSStore(
+            spot.bucket,
+            prefix=prefix,
+            config=_gcs_config(spot),
+            client_options=client_options,
+            retry_config=_RETRY,
+        )
+    return AzureStore(
+        spot.bucket,
+        prefix=prefix,
+        config=_azure_config(spot),
+        client_options=client_options,
+        retry_config=_RETRY,
+    )
+
+
+def _s3_config(spot: Spot) -> S3Config:
+    config: S3Config = {"disable_bulk_delete": True}  # not every server that speaks S3 knows how to
+    if spot.endpoint:
+        config["aws_endpoint_url_s3"] = spot.endpoint
+    if "region" in spot.options:
+        config["region"] = spot.options["region"]
+    return config
+
+
+def _s3_credential(given: Mapping[str, str]) -> S3Credential | None:
+    """All from one place: a key of the page must not meet a session token of the environment."""
+    if not given:
+        return None
+    if not (given.get("AWS_ACCESS_KEY_ID") and given.get("AWS_SECRET_ACCESS_KEY")):
+        raise InvalidInputError(
+            "Of the credentials of S3 one half is missing.",
+            hint="Give both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        )
+    return {
+        "access_key_id": given["AWS_ACCESS_KEY_ID"],
+        "secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
+        "token": given.get("AWS_SESSION_TOKEN"),
+        "expires_at": None,
+    }
+
+
+def _gcs_config(spot: Spot) -> GCSConfig:
+    config: GCSConfig = {}
+    if spot.endpoint:
+        config["base_url"] = spot.endpoint
+    if key := spot.credentials.get("GOOGLE_SERVICE_ACCOUNT_KEY"):
+        config["service_account_key"] = key
+    if spot.credentials.get("GOOGLE_SKIP_SIGNATURE", "").lower() in {"1", "true", "yes"}:
+        config["skip_signature"] = True
+    return config
+
+
+def _azure_config(spot: Spot) -> AzureConfig:
+    config: AzureConfig = {}
+    if spot.endpoint:
+        config["endpoint"] = spot.endpoint
+    if account := spot.options.get("account") or spot.credentials.get("AZURE_STORAGE_ACCOUNT_NAME"):
+        config["account_name"] = account
+    if key := spot.credentials.get("AZURE_STORAGE_ACCOUNT_KEY"):
+        config |= {"account_key": key, "credential_type": "access_key"}
+    elif token := spot.credentials.get("AZURE_STORAGE_SAS_TOKEN"):
+        config |= {"sas_key": token, "credential_type": "sas_token"}
+    return config

@@ -1,0 +1,236 @@
+"""A store in a cloud, or on a server that speaks as one: S3 and its kind, Google Cloud Storage, Azure Blob.
+
+What is sent goes in parts, each held in memory until it has arrived. At the far side an object is there whole
+or not at all; parts of an upload that was cut off are no object, are not listed, and are the store's
+to clear.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import obstore
+from obstore.exceptions import BaseError
+
+from fastcms.backups.stores.answers import explained, status_of
+from fastcms.backups.stores.base import (
+    CHUNK_BYTES,
+    PutResult,
+    StoredObject,
+    check_store,
+    exactly,
+    require_name,
+)
+from fastcms.backups.stores.clouds import Spot, open_client
+from fastcms.errors import (
+    StoredObjectChangedError,
+    StoredObjectMissingError,
+    StoreError,
+    StoreUnreachableError,
+)
+
+if TYPE_CHECKING:  # obstore has these names for type checkers only
+    from obstore import GetOptions, GetResult, ObjectMeta
+
+# S3 takes parts of 5 MiB at least, and 10,000 of them.
+_LEAST_PART_BYTES: Final = 8 * 1024**2
+_MOST_PARTS: Final = 9_000
+_PARTS_AT_ONCE: Final = 3
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a store.
+
+    A request that sends a part must be over in `send`: that bounds how slow a line may be (three parts of
+    8 MiB at once: 42 kB a second), and how long a dead one goes unnoticed. An answer may take as long as it
+    likes, but not pause for longer than `silence`.
+    """
+
+    connect: timedelta = timedelta(seconds=10)
+    silence: timedelta = timedelta(seconds=60)
+    send: timedelta = timedelta(minutes=10)
+
+
+class ObjectStore:
+    """Objects directly below a prefix of a bucket."""
+
+    def __init__(self, place: str, spot: Spot, patience: Patience = Patience()) -> None:
+        self.place = place
+        with explained(place):
+            self._asking = open_client(
+                spot,
+                {
+                    "connect_timeout": patience.connect,
+                    "read_timeout": patience.silence,
+                    "timeout": timedelta(days=7),
+                },
+            )
+            self._sending = open_client(spot, {"connect_timeout": patience.connect, "timeout": patience.send})
+
+    def list(self) -> list[StoredObject]:
+        with explained(self.place):
+            found = obstore.list_with_delimiter(self._asking)["objects"]
+        # An object without a name marks the folder itself, as some servers and their pages do.
+        stored = [_as_stored(meta) for meta in found if meta["path"] and not meta["path"].startswith(".")]
+        return sorted(stored, key=lambda each: each.name)
+
+    def find(self, name: str) -> StoredObject | None:
+        require_name(name)
+        with explained(self.place):
+            try:
+                return _as_stored(obstore.head(self._asking, name))
+            except FileNotFoundError:
+                pass
+        self._require_bucket()
+        return None
+
+    def put(self, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        require_name(name)
+        self._require_bucket()
+        content = _Content(exactly(chunks, size_bytes), size_bytes)
+        try:
+            e_tag = self._send(name, content)
+        except StoreError:
+            if content.error is not None:
+                raise content.error from None
+            raise
+        stored = self.find(name)
+        if stored is None or stored.size_bytes != size_bytes:
+            raise self._changed(name)
+        return PutResult(stored, is_checked=e_tag is not None and e_tag.strip('"') == content.sum)
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        require_name(name)
+        answer = self._ask_for(name, offset, length) if length != 0 else None
+        if answer is None:
+            return
+        left_bytes = answer.range[1] - answer.range[0]
+        pieces = iter(answer.stream(min_chunk_size=CHUNK_BYTES))
+        while left_bytes > 0:
+            with explained(self.place, name):
+                piece = next(pieces, None)
+            if piece is None:
+                raise StoreUnreachableError(
+                    f"{self.place} broke off while it sent {name}: {left_bytes:,} bytes are missing.",
+                    hint="Try again; if it happens again, look for what ends the connection.",
+                )
+            left_bytes -= len(piece)
+            yield bytes(piece)
+        if left_bytes < 0:
+            raise self._changed(name)
+
+    def remove(self, name: str) -> None:
+        require_name(name)
+        try:
+            with explained(self.place, name):
+                obstore.delete(self._asking, name)
+        except StoredObjectMissingError:
+            pass
+
+    def check(self) -> None:
+        check_store(self)
+
+    def _send(self, name: str, content: _Content) -> str | None:
+        """Upload the content, and return what the store calls its e_tag: for most, a checksum."""
+        is_whole = content.size_bytes <= content.part_bytes
+        file = b"".join(content) if is_whole else iter(content)
+        with explained(self.place):
+            return obstore.put(
+                self._sending,
+                name,
+                file,
+                use_multipart=not is_whole,
+                chunk_size=content.part_bytes,
+                max_concurrency=_PARTS_AT_ONCE,
+            )["e_tag"]
+
+    def _ask_for(self, name: str, offset: int, length: int | None) -> GetResult | None:
+        """The answer to a request for these bytes; None where there are none, at an object's end."""
+        options: GetOptions = {}
+        if length is not None:
+            options["range"] = (offset, offset + length)
+        elif offset:
+            options["range"] = {"offset": offset}
+        with explained(self.place, name):
+            try:
+                return obstore.get(self._asking, name, options=options)
+            except BaseError as error:
+                if status_of(error) != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    raise
+        stored = self.find(name)
+        if stored is None or stored.size_bytes != offset:
+            raise self._changed(name)
+        return None
+
+    def _require_bucket(self) -> None:
+        """Ask for a listing: nothing else tells of a missing bucket, and some servers make it for a put."""
+        with explained(self.place):
+            next(iter(obstore.list(self._asking, chunk_size=1)), None)
+
+    def _changed(self, name: str) -> StoredObjectChangedError:
+        return StoredObjectChangedError(
+            f"{name} in {self.place} was changed while it was used.",
+            hint="Look who else writes to this place.",
+        )
+
+
+class _Content:
+    """What is sent, with the checksum that S3 makes of it: MD5, of parts the MD5 of their MD5s."""
+
+    def __init__(self, chunks: Iterable[bytes], size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.part_bytes = max(_LEAST_PART_BYTES, -(-size_bytes // _MOST_PARTS))
+        self.error: Exception | None = None
+        self._chunks = chunks
+        self._part = _md5()
+        self._sums: list[bytes] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        passed_bytes = 0
+        try:
+            for chunk in self._chunks:
+                self._add(chunk, passed_bytes)
+                passed_bytes += len(chunk)
+                yield chunk
+        except Exception as error:  # to tell it from the store's
+            self.error = error
+            raise
+        self._sums.append(self._part.digest())
+
+    @property
+    def sum(self) -> str:
+        if self.size_bytes <= self.part_bytes:
+            return self._sums[0].hex()
+        return f"{_md5(b''.join(self._sums)).hexdigest()}-{len(self._sums)}"
+
+    def _add(self, chunk: bytes, passed_bytes: int) -> None:
+        """Sum a chunk up, which may lie in several parts; a part is closed when there is more after it."""
+        rest = memoryview(chunk)
+        while rest:
+            room_bytes = self.part_bytes - passed_bytes % self.part_bytes
+            if passed_bytes and room_bytes == self.part_bytes:
+                self._sums.append(self._part.digest())
+                self._part = _md5()
+            self._part.update(rest[:room_bytes])
+            passed_bytes += len(rest[:room_bytes])
+            rest = rest[room_bytes:]
+
+
+def _md5(content: bytes = b"") -> hashlib._Hash:
+    return hashlib.md5(content, usedforsecurity=False)
+
+
+def _as_stored(meta: ObjectMeta) -> StoredObject:
+    modified, size_bytes = meta["last_modified"], meta["size"]
+    return StoredObject(
+        name=meta["path"],
+        size_bytes=size_bytes,
+        modified=modified,
+        version=meta["e_tag"] or f"{modified.timestamp()}-{size_bytes}",
+    )
