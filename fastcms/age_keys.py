@@ -4,7 +4,7 @@ Keys are X25519's and nothing newer: what leaves the machine must open with the 
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pyrage import IdentityError, RecipientError
@@ -14,10 +14,16 @@ from fastcms.errors import InvalidInputError
 
 _SECRET_PREFIX = "AGE-SECRET-KEY-"
 _MAX_KEY_FILE_BYTES = 1_000_000
+# Longer headers than they make are not read either: see backups/encryption.py.
+_MAX_RECIPIENTS = 100
 
 
 def parse_recipients(texts: Sequence[str]) -> tuple[Recipient, ...]:
     """Public keys, `age1...`. Raises: InvalidInputError, which repeats none of them: one may be secret."""
+    if len(texts) > _MAX_RECIPIENTS:
+        raise InvalidInputError(
+            f"{len(texts)} public keys are too many: {_MAX_RECIPIENTS} can be given.", code="key_invalid"
+        )
     recipients = []
     for number, text in enumerate(texts, 1):
         if _SECRET_PREFIX in text.upper():
@@ -59,6 +65,11 @@ def read_identities(path: Path) -> tuple[Identity, ...]:
             hint="Name the file that `fastcms backup keygen` wrote.",
             code="key_file_unreadable",
         ) from error
+    return parse_identities(lines, f"The key file {path}")
+
+
+def parse_identities(lines: Iterable[str], origin: str) -> tuple[Identity, ...]:
+    """Secret keys, one a line, with comments. Raises: InvalidInputError, which repeats no key."""
     keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     try:
         identities = tuple(Identity.from_str(key) for key in keys)
@@ -66,7 +77,7 @@ def read_identities(path: Path) -> tuple[Identity, ...]:
         identities = ()
     if not identities:
         raise InvalidInputError(
-            f"The key file {path} holds no secret key of age, or something else beside it.",
+            f"{origin} holds no secret key of age, or something else beside it.",
             hint=f"It has a line that begins with {_SECRET_PREFIX}1; lines with # before them are comments.",
             code="key_file_invalid",
         )

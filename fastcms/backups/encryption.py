@@ -22,11 +22,12 @@ AGE_MAGIC = b"age-encryption.org/v1"
 _BLOCK_BYTES = 65_536  # of what is encrypted; each becomes 16 bytes longer
 _TAG_BYTES = 16
 _NONCE_BYTES = 16
-_MAC_LINE_BYTES = len("\n--- ") + 43 + len("\n")
+_MAC_BYTES = 44  # of the header, in base64, with its line's end
 _CHUNK_BYTES = 1_048_576
 _WAITING_CHUNKS = 4
-# The longest header that is read: each public key takes 98 bytes.
-_MAX_HEADER_BYTES = 1_048_576
+# Each public key takes 98 bytes. The reader of headers looks at all that it has read again after each line.
+_MAX_HEADER_BYTES = 16_384
+_HEADER_END = b"\n--- "
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def encrypted(
 
     with closing(_piped(chunks, encrypt)) as pieces:
         first = next(pieces)
-        header_bytes = first.index(b"\n--- ") + _MAC_LINE_BYTES
+        header_bytes = first.index(_HEADER_END) + len(_HEADER_END) + _MAC_BYTES
         yield EncryptedStream(
             _chained(first, pieces), header_bytes + _NONCE_BYTES + _sealed_size(plain_bytes)
         )
@@ -65,7 +66,7 @@ def decrypted(chunks: Iterable[bytes], identities: Sequence[Identity]) -> Genera
     """
 
     def decrypt(source: "_Source", sink: "_Sink") -> None:
-        source.limit_header(sink)
+        source.limit_header()
         try:
             pyrage.decrypt_io(source, sink, identities)
         except pyrage.DecryptError as error:
@@ -161,13 +162,12 @@ class _Source:
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
         self._rest = memoryview(b"")
-        self._header_sink: _Sink | None = None
-        self._read_bytes = 0
+        self._header: bytearray | None = None
         self.error: BaseException | None = None
 
-    def limit_header(self, sink: "_Sink") -> None:
-        """Give up a file that has only a header: it would be read into memory, however long it is."""
-        self._header_sink = sink
+    def limit_header(self) -> None:
+        """Give up what has a header without an end: it would be read into memory, however long it is."""
+        self._header = bytearray()
 
     def read(self, size: int) -> bytes:
         try:
@@ -179,9 +179,12 @@ class _Source:
             self.error = error
             raise
         piece, self._rest = bytes(self._rest[:size]), self._rest[size:]
-        self._read_bytes += len(piece)
-        if self._header_sink and self._read_bytes > _MAX_HEADER_BYTES and not self._header_sink.has_written:
-            raise OSError("its header has no end")
+        if self._header is not None:
+            self._header += piece
+            if _HEADER_END in self._header:
+                self._header = None
+            elif len(self._header) > _MAX_HEADER_BYTES:
+                raise OSError("its header has no end")
         return piece
 
     def close(self) -> None:
@@ -197,11 +200,9 @@ class _Sink:
     def __init__(self, channel: _Channel) -> None:
         self._channel = channel
         self._gathered = bytearray()
-        self.has_written = False
         self.error: BaseException | None = None
 
     def write(self, piece: bytes) -> int:
-        self.has_written = True
         self._gathered += piece
         if len(self._gathered) >= _CHUNK_BYTES:
             self.flush()

@@ -37,6 +37,12 @@ def test_what_is_no_public_key_is_refused_and_not_repeated(text: str) -> None:
     assert text == "age1" or text not in caught.value.message + caught.value.hint
 
 
+def test_no_more_keys_are_taken_than_can_be_read_again() -> None:
+    assert len(parse_recipients([PUBLIC] * 100)) == 100
+    with pytest.raises(InvalidInputError, match="101 public keys are too many"):
+        parse_recipients([PUBLIC] * 101)
+
+
 def test_the_server_does_not_start_with_a_secret_key_in_its_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
