@@ -35,13 +35,18 @@ CREATE TABLE reserve (content BLOB) STRICT;
 class SideFile:
     """The file at `path`, called `name` in messages; `schema` has the statements that make its own tables.
 
+    `upgrades` have those that were added since, one text for each version: the first write makes up for them.
     On disk: the file and its journal, both with mode 0600, and a lock beside them once it was damaged.
     """
 
     path: Path
     name: str
     schema: str
-    version: int = 1
+    upgrades: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> int:
+        return 1 + len(self.upgrades)
 
     def write(self, what: str, change: Callable[[sqlite3.Connection], object]) -> None:
         """Make a change in one transaction, or say in the log why not."""
@@ -59,7 +64,7 @@ class SideFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The file, to be read. Raises: sqlite3.Error; OSError."""
+        """The file, to be read; of an older version, it lacks tables. Raises: sqlite3.Error; OSError."""
         # Whoever only looks changes nothing: where there is no file, or no database, it is an empty one.
         with closing(self._open() or self._create(_connect_to(":memory:"))) as database:
             yield database
@@ -82,7 +87,7 @@ class SideFile:
         return kept_path if kept_path is not None and kept_path.exists() else None
 
     def _change(self, change: Callable[[sqlite3.Connection], object]) -> None:
-        with closing(self._connect()) as database:
+        with closing(self._connect(is_upgraded=True)) as database:
             database.execute("BEGIN IMMEDIATE")
             change(database)
             database.execute("COMMIT")
@@ -118,7 +123,7 @@ class SideFile:
                     "INSERT OR REPLACE INTO marks VALUES (?, ?)", [_BEGUN_ANEW, json.dumps(kept_path.name)]
                 )
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, *, is_upgraded: bool = False) -> sqlite3.Connection:
         if not self.path.exists():  # else it may be on a disk that is read-only by now
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # the journal has the same mode
         database = _connect_to(self.path)
@@ -126,7 +131,7 @@ class SideFile:
             # The journal keeps its blocks: see _RESERVED_BYTES.
             database.execute("PRAGMA journal_mode = PERSIST")
             (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version < self.version:
+            if version < (self.version if is_upgraded else 1):
                 self._create(database)
         except sqlite3.Error:
             database.close()
@@ -137,7 +142,8 @@ class SideFile:
         database.execute("BEGIN IMMEDIATE")
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version < self.version:  # nobody else was quicker
-            for statement in filter(str.strip, (self.schema + _SCHEMA).split(";")):
+            scripts = (self.schema + _SCHEMA, *self.upgrades)[version:]
+            for statement in filter(str.strip, "".join(scripts).split(";")):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {self.version}")
         database.execute("COMMIT")

@@ -40,6 +40,8 @@ class RunKind(StrEnum):
     RESTORE = "restore"
     VERIFY = "verify"
     UPLOAD = "upload"
+    FETCH = "fetch"
+    COPY = "copy"
     PRUNE = "prune"
     DELETE = "delete"
 
@@ -117,8 +119,14 @@ def run_of(job: Job) -> Run:
         finished=job.finished or job.started,
         size_bytes=result.get("size_bytes"),
         error=job.error,
-        details=_details_of_created(result) if job.kind is JobKind.CREATE else {},
+        details=_details_of(job, result),
     )
+
+
+def _details_of(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
+    if job.kind is JobKind.CREATE:
+        return _details_of_created(result)
+    return {"destination": job.place} if job.place else {}
 
 
 def _details_of_created(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,6 +232,17 @@ def latest_run(
     """The newest run of a kind, none that a wrong clock has put into the future. Raises: BackupError."""
     found = list_runs(site, kind=kind, state=state, trigger=trigger, until=utc_now(), limit=1)
     return next(iter(found), None)
+
+
+def latest_pruning(site: Site) -> Run | None:
+    """The newest run that removed backups of this machine, not copies elsewhere. Raises: BackupError."""
+    where = "kind = ? AND started <= ? AND json_extract(details, '$.destination') IS NULL"
+    with reading(site) as history:
+        row = history.execute(
+            f"SELECT {_RUN} FROM runs WHERE {where} ORDER BY id DESC LIMIT 1",  # noqa: S608 - our own names
+            [RunKind.PRUNE, format_utc(utc_now())],
+        ).fetchone()
+    return None if row is None else _run_of(row)
 
 
 def read_notes(site: Site, filename: str | None = None) -> dict[str, Notes]:

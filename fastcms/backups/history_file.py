@@ -27,13 +27,24 @@ CREATE TABLE notes (
 ) STRICT;
 """
 
+# Where copies of backups are; see `copies`.
+_SINCE_VERSION_2 = """
+CREATE TABLE copies (
+    filename TEXT, destination TEXT, place TEXT NOT NULL, state TEXT NOT NULL, since TEXT NOT NULL,
+    object_name TEXT NOT NULL, is_encrypted INTEGER NOT NULL, size_bytes INTEGER,
+    sha256 TEXT, archive_sha256 TEXT, version TEXT, checked TEXT,
+    tried TEXT, attempts INTEGER NOT NULL, next_try TEXT, reason TEXT, hint TEXT, code TEXT,
+    PRIMARY KEY (filename, destination)
+) STRICT;
+"""
+
 
 def history_path(site: Site) -> Path:
     return data_paths(site).backups_dir / "history.db"
 
 
 def _file(site: Site) -> SideFile:
-    return SideFile(history_path(site), "history of backups", _SCHEMA)
+    return SideFile(history_path(site), "history of backups", _SCHEMA, (_SINCE_VERSION_2,))
 
 
 def write(site: Site, what: str, change: Callable[[sqlite3.Connection], object]) -> None:

@@ -41,6 +41,8 @@ _SCOPES = {
     JobKind.VERIFY: Scope.BACKUPS_CREATE,
     JobKind.RESTORE: Scope.ADMIN,
     JobKind.UPLOAD: Scope.ADMIN,
+    JobKind.FETCH: Scope.ADMIN,
+    JobKind.COPY: Scope.ADMIN,
 }
 # Whom an uploaded archive would let in is for admins, as in `api.show_backup`.
 _FOR_ADMINS = ("admins", "admin_tokens")

@@ -36,6 +36,8 @@ class JobKind(StrEnum):
     RESTORE = "restore"
     VERIFY = "verify"
     UPLOAD = "upload"
+    FETCH = "fetch"
+    COPY = "copy"
 
 
 class JobState(StrEnum):
@@ -67,7 +69,8 @@ class Job(BaseModel):
     """Long work, while it runs and after it has ended; times are UTC.
 
     `result` is what the answer would have been without a job, `error` why there is none. Bytes count what is
-    to be done, which may be more than what is written. What is not known yet is null.
+    to be done, which may be more than what is written. What is not known yet is null. `place` is where a backup
+    is copied to.
     """
 
     id: str
@@ -76,6 +79,7 @@ class Job(BaseModel):
     trigger: Trigger = Trigger.MANUAL
     requested_by: str
     backup_filename: str | None
+    place: str | None = None
     process_id: int
     started: datetime
     finished: datetime | None = None

@@ -14,6 +14,10 @@ _PHASES = {
     "copying the archive": "Copying the archive",
     "extracting": "Reading every byte and comparing it with its checksum",
     "writing to the disk": _ON_THE_DISK,
+    "fetching": "Fetching it from where it is kept",
+    "copying to the destination": "Sending it to the destination",
+    "reading the copy": "Reading the copy, and comparing every byte",
+    "waiting to go on": "The connection broke; it goes on by itself when it is back",
     "starting the restored site": "Starting a site that was restored from it, as a test",
     "reading the restored site": "Reading that site as its users do",
 }
@@ -31,7 +35,7 @@ class JobWords(NamedTuple):
 
 
 def describe_job(job: Job) -> JobWords:
-    return JobWords(*_words(job.kind, job.backup_filename), phases_of(job.kind))
+    return JobWords(*_words(job.kind, job.backup_filename, job.place), phases_of(job.kind))
 
 
 def describe_phase(job: Job) -> str:
@@ -42,7 +46,7 @@ def phases_of(kind: JobKind) -> dict[str, str]:
     return _PHASES_OF_A_RESTORE if kind is JobKind.RESTORE else _PHASES
 
 
-def _words(kind: JobKind, filename: str | None) -> tuple[str, str, str, str]:
+def _words(kind: JobKind, filename: str | None, place: str | None) -> tuple[str, str, str, str]:
     """What is done, then how that is called when it succeeded, failed and was cancelled."""
     if kind is JobKind.CREATE:
         created = f"Created {filename}" if filename else "The backup is complete"
@@ -60,6 +64,21 @@ def _words(kind: JobKind, filename: str | None) -> tuple[str, str, str, str]:
             f"{filename} is checked and ready to be restored",
             f"The restore of {filename} could not be prepared",
             f"Preparing the restore of {filename} was cancelled",
+        )
+    if kind is JobKind.FETCH:
+        return (
+            f"Fetching {filename}",
+            f"Fetched {filename}",
+            f"{filename} could not be fetched",
+            f"Fetching {filename} was cancelled",
+        )
+    if kind is JobKind.COPY:
+        to = f" to {place}" if place else ""
+        return (
+            f"Copying {filename}{to}",
+            f"Copied {filename}{to}",
+            f"Copying {filename}{to} failed",
+            f"Copying {filename}{to} was cancelled",
         )
     added = f"Added {filename}" if filename else "The archive is sound and was added"
     return "Checking an uploaded archive", added, "The archive was not added", "The upload was cancelled"

@@ -63,6 +63,7 @@ class Task(Generic[Result]):
     describe: Callable[[Result], BaseModel]
     backup_filename: str | None = None
     trigger: Trigger = Trigger.MANUAL
+    place: str | None = None
 
 
 def ignore_changes(_job: Job) -> None:
@@ -178,6 +179,7 @@ class _Run(Generic[Result]):
             trigger=self._task.trigger,
             requested_by=self._task.requested_by,
             backup_filename=self._task.backup_filename,
+            place=self._task.place,
             process_id=os.getpid(),
             started=self._started,
         )

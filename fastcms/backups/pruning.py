@@ -112,7 +112,7 @@ def describe_retention(site: Site, settings: BackupSettings | None = None) -> Re
         total=len(decisions),
         kept=len(kept),
         kept_bytes=sum(decision.size_bytes for decision in kept),
-        excess_bytes=find_excess_bytes(decisions, _policy_of(settings)),
+        excess_bytes=find_excess_bytes(decisions, policy_of(settings)),
         sentence=_tell(decisions),
     )
 
@@ -202,10 +202,10 @@ def _size(decisions: Sequence[Decision]) -> str:
 
 
 def _decide(site: Site, settings: BackupSettings) -> list[Decision]:
-    return decide(_find_candidates(site), _policy_of(settings), settings.timezone)
+    return decide(_find_candidates(site), policy_of(settings), settings.timezone)
 
 
-def _policy_of(settings: BackupSettings) -> Policy:
+def policy_of(settings: BackupSettings) -> Policy:
     return Policy(**settings.model_dump(include=set(Policy.__dataclass_fields__)))
 
 
@@ -213,7 +213,7 @@ def _find_candidates(site: Site) -> list[Candidate]:
     # Not those that the list brings, which has none where they cannot be read: they say what is pinned.
     notes = history.read_notes(site)
     backups, uses, now = list_backups(site), find_uses(site), utc_now()
-    for_all = list(_find_reasons_for_all(site, backups))
+    for_all = list(find_reasons_for_all(site, backups))
     return [
         Candidate(
             backup.filename,
@@ -239,7 +239,7 @@ def _find_reasons(backup: Backup, noted: Notes, uses: dict[str, str], now: datet
         yield Reason(ReasonCode.IN_USE, uses[backup.filename])
 
 
-def _find_reasons_for_all(site: Site, backups: Sequence[Backup]) -> Iterator[Reason]:
+def find_reasons_for_all(site: Site, backups: Sequence[Backup]) -> Iterator[Reason]:
     """Why nothing at all may go now."""
     newest = find_newest(backups)
     if newest is not None and newest.notes.verified_outcome == VerificationOutcome.FAILED:

@@ -155,7 +155,7 @@ def _masked(settings: BackupSettings) -> BackupSettings:
 def _say(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if name == "max_total_size" and value is not None:
+    if name in ("max_total_size", "copy_limit") and value is not None:
         return naturalsize(value)
     return " ".join(value) if isinstance(value, tuple) else str("" if value is None else value)
 

@@ -213,7 +213,7 @@ def _remember(site: Site, now: datetime) -> _Remembered:
     return _Remembered(
         succeeded=history.latest_run(site, RunKind.CREATE, state=JobState.SUCCEEDED),
         failed=history.latest_run(site, RunKind.CREATE, state=JobState.FAILED),
-        pruned=history.latest_run(site, RunKind.PRUNE),
+        pruned=history.latest_pruning(site),
         next_run=schedule.next_run(site, Duty.BACKUP, now),
         overdue_since=schedule.overdue_since(site, now),
         undelivered=_find_undelivered(site),

@@ -196,7 +196,7 @@ def _prune(site: Site) -> Run | None:
     except FastCMSError as error:  # what was made before is there all the same
         get_logger().error(error.message, hint=error.hint)
         return None
-    return history.latest_run(site, RunKind.PRUNE) if pruned.removed or pruned.failed else None
+    return history.latest_pruning(site) if pruned.removed or pruned.failed else None
 
 
 def _raise_alarms(site: Site) -> list[Run]:

@@ -1,0 +1,115 @@
+"""Which backup has a copy where, and what became of those that it should have: a table of the history."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from fastcms.backups.history_file import reading, write
+from fastcms.database import format_utc, utc_now
+from fastcms.errors import BackupError
+from fastcms.site import Site
+
+_COPY = (
+    "filename, destination, place, state, since, object_name, is_encrypted, "
+    "size_bytes, sha256, archive_sha256, version, checked, tried, attempts, next_try, reason, hint, code"
+)
+
+
+class CopyState(StrEnum):
+    """waiting: it will be made. failed: it is tried again. gone: it was there, and need not be any more."""
+
+    WAITING = "waiting"
+    COPYING = "copying"
+    COPIED = "copied"
+    FAILED = "failed"
+    GONE = "gone"
+
+
+class Checked(StrEnum):
+    """How a copy is known to be whole: by the far side's checksum, or by reading it, or by decrypting it."""
+
+    FAR_SIDE = "far_side"
+    READ_BACK = "read_back"
+    DECRYPTED = "decrypted"
+
+
+class Copy(NamedTuple):
+    """A backup at a destination, or on its way there; times as text, for there are many.
+
+    `since` is when the state began. Size, version and `sha256` are of the object, `archive_sha256` is of the
+    archive in it.
+    """
+
+    filename: str
+    destination: str
+    place: str
+    state: str
+    since: str
+    object_name: str
+    is_encrypted: bool = False
+    size_bytes: int | None = None
+    sha256: str | None = None
+    archive_sha256: str | None = None
+    version: str | None = None
+    checked: str | None = None
+    tried: str | None = None
+    attempts: int = 0
+    next_try: str | None = None
+    reason: str | None = None
+    hint: str | None = None
+    code: str | None = None
+
+
+def list_copies(site: Site, filename: str | None = None, *, destination: str | None = None) -> list[Copy]:
+    """The copies of all backups or of one, at all destinations or at one, newest backup first.
+
+    Raises: BackupError.
+    """
+    wanted = {"filename = ?": filename, "destination = ?": destination}
+    found = {condition: value for condition, value in wanted.items() if value is not None}
+    where = f"WHERE {' AND '.join(found)}" if found else ""
+    query = f"SELECT {_COPY} FROM copies {where} ORDER BY filename DESC, place"  # noqa: S608 - our own names
+    with reading(site) as history:
+        if not history.execute("SELECT 1 FROM sqlite_schema WHERE name = 'copies'").fetchone():
+            return []  # nothing was written since the update that brought the table
+        return [_copy_of(row) for row in history.execute(query, list(found.values()))]
+
+
+def copies_by_filename(site: Site, filename: str | None = None) -> Mapping[str, Sequence[Copy]]:
+    """The copies of each backup; none where the history cannot be read, which the status says."""
+    found = defaultdict(list)
+    with suppress(BackupError):
+        for copy in list_copies(site, filename):
+            found[copy.filename].append(copy)
+    return found
+
+
+def save_copies(site: Site, copies: Iterable[Copy]) -> None:
+    """Note what became of copies. Never raises: see `history_file`."""
+    rows = [tuple(copy) for copy in copies]
+    marks = ", ".join("?" * len(Copy._fields))
+    query = f"INSERT OR REPLACE INTO copies ({_COPY}) VALUES ({marks})"  # noqa: S608 - as above
+    if rows:
+        write(site, "copies", lambda history: history.executemany(query, rows))
+
+
+def forget_copies(site: Site, copies: Iterable[Copy]) -> None:
+    """Forget copies that are not there any more, and not wanted. Never raises: see `history_file`."""
+    keys = [(copy.filename, copy.destination) for copy in copies]
+    query = "DELETE FROM copies WHERE filename = ? AND destination = ?"
+    if keys:
+        write(site, "copies", lambda history: history.executemany(query, keys))
+
+
+def changed(copy: Copy, state: CopyState, now: datetime | None = None, **others: Any) -> Copy:
+    """The copy in a state, which begins now unless it is in it already."""
+    since = copy.since if copy.state == state else format_utc(now or utc_now())
+    return copy._replace(state=state, since=since, **others)
+
+
+def _copy_of(row: tuple[Any, ...]) -> Copy:
+    copy = Copy._make(row)
+    return copy._replace(is_encrypted=bool(copy.is_encrypted))

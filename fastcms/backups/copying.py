@@ -1,0 +1,297 @@
+"""Copy backups to the destinations: whatever should be there and is not, the newest first, by itself.
+
+For each destination one process at a time is at it, which a lock decides; destinations do not wait for each
+other, and nothing waits for them. An attempt is noted before it begins: after a kill or a restart, the copy
+is begun anew. What failed is tried again, ever more seldom.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from fastcms.age_keys import parse_recipients
+from fastcms.backups import history, jobs
+from fastcms.backups.backup_settings import read_settings, settings_problem
+from fastcms.backups.copies import Copy, CopyState, changed, list_copies, save_copies
+from fastcms.backups.copy_list import find_next, is_open, update_list
+from fastcms.backups.copy_retention import prune_there
+from fastcms.backups.destinations import Destination, list_destinations, open_destination
+from fastcms.backups.engine.progress import OnProgress
+from fastcms.backups.far_side import (
+    LOOK_EVERY,
+    SELDOM,
+    FarSide,
+    is_waiting,
+    needs_somebody,
+    pause_after,
+    reached,
+    read_far_side,
+    slowed_down,
+    try_again,
+    unusable,
+    write_far_side,
+)
+from fastcms.backups.folder import data_paths
+from fastcms.backups.history import Run
+from fastcms.backups.history_file import history_path
+from fastcms.backups.job_files import Job, JobKind, JobState, Trigger
+from fastcms.backups.jobs import Task
+from fastcms.backups.sending import Sending, send
+from fastcms.backups.stores.base import BackupStore, StoredObject
+from fastcms.database import format_utc, utc_now
+from fastcms.errors import (
+    BackupBusyError,
+    BackupError,
+    BackupNotFoundError,
+    FastCMSError,
+    JobCancelledError,
+    StoreError,
+)
+from fastcms.locks import FileLock
+from fastcms.logs import get_logger
+from fastcms.site import Site
+
+_TICK_SECONDS = 20.0
+# A store that does not answer keeps no server from stopping: what is half sent is no object.
+_GOODBYE_SECONDS = 10.0
+# Where copies may not be removed, as some want it, so often that is tried again.
+_PRUNE_AGAIN = timedelta(days=1)
+
+
+class CopiedBackup(BaseModel):
+    """A backup that is at a destination; `checked` says how that is known."""
+
+    filename: str
+    place: str
+    object_name: str
+    size_bytes: int | None
+    sha256: str | None
+    is_encrypted: bool
+    checked: str | None
+
+
+class _There(NamedTuple):
+    """A destination that could be looked at, and what was found."""
+
+    site: Site
+    destination: Destination
+    store: BackupStore
+    stored: dict[str, StoredObject]
+
+
+def keep_copying(site: Site) -> None:
+    """Copy what is missing, for as long as the server runs: in a thread for each destination."""
+    _try_again_at_start(site)
+    workers: dict[str, threading.Thread] = {}
+    while not site.stopping.wait(_TICK_SECONDS):
+        for destination in list_destinations(site):
+            worker = workers.get(destination.id)
+            if worker is None or not worker.is_alive():
+                worker = threading.Thread(target=copy_to, args=[site, destination], daemon=True)
+                workers[destination.id] = worker
+                worker.start()
+    deadline = time.monotonic() + _GOODBYE_SECONDS
+    for worker in workers.values():
+        worker.join(max(deadline - time.monotonic(), 0))
+
+
+def _try_again_at_start(site: Site) -> None:
+    """Whoever has changed the environment has restarted the server, and waits for no pause to end."""
+    for destination in list_destinations(site):
+        with suppress(BackupError):  # the status says that the history cannot be read
+            try_again(site, destination, utc_now())
+
+
+def copy_missing(site: Site) -> list[Run]:
+    """Do one round at every destination; give back what was copied and removed, or tried. Never raises."""
+    destinations = list_destinations(site)
+    if not destinations:
+        return []
+    with ThreadPoolExecutor(len(destinations)) as workers:
+        rounds = list(workers.map(lambda destination: copy_to(site, destination), destinations))
+    return [run for runs in rounds for run in runs]
+
+
+def copy_to(site: Site, destination: Destination) -> list[Run]:
+    """Do one round at a destination, unless another process is at it. Never raises."""
+    lock = FileLock(data_paths(site).backups_dir / f".copying_{destination.id}_lock")
+    try:
+        with lock.hold(purpose=f"copying to {destination.place}", timeout_seconds=0):
+            return list(_do_round(site, destination))
+    except BackupBusyError:
+        pass
+    except FastCMSError as error:
+        get_logger().error(error.message, place=destination.place, code=error.code, hint=error.hint)
+    except Exception as error:  # noqa: BLE001 - the next round may succeed
+        get_logger().error("Unexpected error", exc_info=error)
+    return []
+
+
+def _do_round(site: Site, destination: Destination) -> Iterator[Run]:
+    now = utc_now()
+    found = read_far_side(site, destination, now)
+    if is_waiting(found.next_try, now):
+        return
+    copies = update_list(site, destination, None, now)
+    is_look_due = found.looked is None or not now - LOOK_EVERY < found.looked <= now
+    if not is_look_due and find_next(copies, now) is None:
+        return
+    there = _look(site, destination, found, copies)
+    if there is not None:
+        yield from _copy_all(there)
+        yield from _prune(there)
+
+
+def _look(site: Site, destination: Destination, found: FarSide, copies: list[Copy]) -> _There | None:
+    """See what is at a destination; where that cannot be seen, it is noted why."""
+    now = utc_now()
+    try:
+        problem = settings_problem(site)
+        if problem is not None:  # perhaps the keys that copies are to be encrypted to are not known
+            raise BackupError(f"Nothing is copied: {problem}", hint="Set again what you had changed.")
+        store = open_destination(site, destination)
+        stored = {stored.name: stored for stored in store.list()}
+    except FastCMSError as error:
+        found = unusable(found, error, now)
+        write_far_side(site, destination, found)
+        save_copies(site, [_failed(copy, error, now, found.next_try) for copy in copies if is_open(copy)])
+        get_logger().warning(error.message, place=destination.place, code=error.code, attempts=found.attempts)
+        return None
+    ours = {copy.object_name for copy in list_copies(site, destination=destination.id)}
+    write_far_side(site, destination, reached(found, len(stored.keys() - ours), now))
+    return _There(site, destination, store, stored)
+
+
+def _copy_all(there: _There) -> Iterator[Run]:
+    """Copy one after the other, the newest first, also those that come meanwhile."""
+    site, destination = there.site, there.destination
+    while not site.stopping.is_set() and destination in list_destinations(site):
+        now = utc_now()
+        copy = find_next(update_list(site, destination, there.stored, now), now)
+        if copy is None or is_waiting(read_far_side(site, destination, now).next_try, now):
+            return
+        latest: Job | None = None
+
+        def watch(job: Job) -> None:
+            nonlocal latest
+            latest = job
+
+        copied = _copy_one(there, copy, watch)
+        save_copies(site, [copied])
+        if copied.state == CopyState.COPIED:
+            there.stored[copied.object_name] = StoredObject(
+                copied.object_name, copied.size_bytes or 0, now, copied.version or ""
+            )
+        if latest is not None:
+            yield history.run_of(latest)
+
+
+def _copy_one(there: _There, copy: Copy, watch: Callable[[Job], None]) -> Copy:
+    """Try to make a copy, and say what has become of it."""
+    site, destination, now = there.site, there.destination, utc_now()
+    begun = _begin(site, copy, now)
+    try:
+        copied = jobs.run(site, _task(there, begun), watch)
+    except JobCancelledError as error:
+        if site.stopping.is_set():  # no fault of anybody's: the next start begins it anew
+            return changed(copy, CopyState.WAITING, now)
+        later = format_utc(now + SELDOM)
+        return changed(begun, CopyState.WAITING, reason=error.message, hint=error.hint, next_try=later)
+    except BackupNotFoundError:  # deleted meanwhile: the next look at the list forgets it
+        return changed(begun, CopyState.WAITING)
+    except Exception as raised:  # noqa: BLE001 - whatever it is, the row says so
+        return _note_failure(there, begun, raised)
+    found = read_far_side(site, destination, now)
+    if found.attempts:
+        write_far_side(site, destination, found.model_copy(update={"attempts": 0}))
+    get_logger().info("backup copied", backup=copy.filename, place=destination.place, checked=copied.checked)
+    return copied
+
+
+def _note_failure(there: _There, begun: Copy, raised: Exception) -> Copy:
+    now = utc_now()
+    error = raised
+    if not isinstance(error, FastCMSError):
+        get_logger().error("Unexpected error", exc_info=raised)
+        error = BackupError("The copy could not be made.", hint="The log says why.")
+    get_logger().warning(error.message, backup=begun.filename, place=begun.place, code=error.code)
+    next_try = now + pause_after(begun.attempts, is_permanent=needs_somebody(error))
+    if isinstance(error, StoreError):  # the others would fail like this one
+        found = slowed_down(read_far_side(there.site, there.destination, now), error, now)
+        write_far_side(there.site, there.destination, found)
+        next_try = found.next_try or next_try
+    # As it is noted by now: it may be known what was sent.
+    noted = next(
+        (copy for copy in list_copies(there.site, begun.filename) if copy.destination == begun.destination),
+        begun,
+    )
+    return _failed(noted, error, now, next_try)
+
+
+def _begin(site: Site, copy: Copy, now: datetime) -> Copy:
+    """Count the attempt. Raises: BackupError when that cannot be noted: it would be made again and again."""
+    begun = changed(copy, CopyState.COPYING, now, tried=format_utc(now), attempts=copy.attempts + 1)
+    begun = begun._replace(next_try=None, reason=None, hint=None, code=None)
+    save_copies(site, [begun])
+    if begun not in list_copies(site, copy.filename):
+        raise BackupError(
+            f"That {copy.filename} is copied could not be noted in {history_path(site)}.",
+            hint="The log says why. Look at the disk's free space, and at the owner of that file.",
+        )
+    return begun
+
+
+def _task(there: _There, copy: Copy) -> Task[Copy]:
+    settings = read_settings(there.site)
+    sending = Sending(
+        site=there.site,
+        store=there.store,
+        recipients=parse_recipients(settings.encrypt_to),
+        identity_path=there.site.settings.backup_identity,
+        limit=there.destination.limit or settings.copy_limit,
+        note=lambda known: save_copies(there.site, [known]),
+    )
+
+    def work(on_progress: OnProgress) -> Copy:
+        return send(sending, copy, on_progress)
+
+    return Task(
+        JobKind.COPY,
+        "schedule",
+        work,
+        lambda copied: CopiedBackup.model_validate(copied, from_attributes=True),
+        copy.filename,
+        Trigger.SCHEDULED,
+        copy.place,
+    )
+
+
+def _failed(copy: Copy, error: FastCMSError, now: datetime, next_try: datetime | None) -> Copy:
+    return changed(
+        copy,
+        CopyState.FAILED,
+        now,
+        next_try=None if next_try is None else format_utc(next_try),
+        reason=error.message,
+        hint=error.hint,
+        code=error.code,
+    )
+
+
+def _prune(there: _There) -> Iterator[Run]:
+    site, destination, now = there.site, there.destination, utc_now()
+    found = read_far_side(site, destination, now)
+    if site.stopping.is_set() or (found.prune_failed and now - found.prune_failed < _PRUNE_AGAIN):
+        return
+    run = prune_there(site, destination, there.store)
+    prune_failed = now if run is not None and run.state is JobState.FAILED else None
+    if prune_failed != found.prune_failed:
+        write_far_side(site, destination, found.model_copy(update={"prune_failed": prune_failed}))
+    if run is not None:
+        yield run

@@ -1,0 +1,242 @@
+"""What there is elsewhere: each destination with its copies, and how to add, try and remove one."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from fastcms.backups import destinations
+from fastcms.backups.copies import Copy, CopyState, list_copies
+from fastcms.backups.copy_list import is_open
+from fastcms.backups.destinations import (
+    Destination,
+    destinations_problem,
+    find_destination,
+    list_destinations,
+    open_destination,
+)
+from fastcms.backups.far_side import FarSide, read_far_side, try_again
+from fastcms.backups.schemas import Backup
+from fastcms.backups.service import CLOCKS_MAY_DIFFER, time_of
+from fastcms.database import utc_now
+from fastcms.logs import get_logger
+from fastcms.noting import note
+from fastcms.site import Site
+
+_NONE_SET = (
+    "Every backup is on this machine only. Name another place in FASTCMS_BACKUP_DESTINATIONS, or with "
+    "`fastcms backup destination add`, and each backup is copied there."
+)
+
+
+class NewestCopy(BaseModel):
+    """The newest backup that has a copy at a destination, and since when."""
+
+    filename: str
+    created: datetime
+    since: datetime
+    is_encrypted: bool
+    checked: str | None
+
+
+class FailedCopy(BaseModel):
+    """The newest backup that could not be copied to a destination, and why."""
+
+    filename: str
+    reason: str
+    hint: str
+    code: str | None
+    next_try: datetime | None
+
+
+class DestinationState(Destination):
+    """A destination, and how it was found when it was last looked at.
+
+    `reachable` is null before the first look; `failing_since` and what follows say why it cannot be used.
+    `copied_bytes` are taken by the copies of this site, `others` counts what lies there beside them.
+    """
+
+    reachable: bool | None
+    looked: datetime | None
+    known_since: datetime
+    failing_since: datetime | None
+    reason: str | None
+    hint: str | None
+    code: str | None
+    needs_somebody: bool
+    next_try: datetime | None
+    newest_copy: NewestCopy | None
+    failed_copy: FailedCopy | None
+    copied: int
+    copied_bytes: int
+    waiting: int
+    failed: int
+    others: int
+
+
+class DestinationList(BaseModel):
+    """All destinations. `problem` is why some of those that were named cannot be used."""
+
+    items: list[DestinationState]
+    total: int
+    problem: str | None
+
+
+class Elsewhere(BaseModel):
+    """Whether backups are elsewhere, too. `hint` is what could be done where there is no destination.
+
+    `uncopied_since`: when the oldest backup was made after which none has a copy at any destination, or since
+    when there has been a destination, if that is later; null when the newest backup has a copy.
+    """
+
+    destinations: list[DestinationState]
+    problem: str | None
+    uncopied_since: datetime | None
+    hint: str | None
+
+
+def describe_elsewhere(site: Site, own: Sequence[Backup], now: datetime) -> Elsewhere:
+    """What is known of the copies of these backups, newest first. Nothing is asked of any destination.
+
+    Raises: BackupError.
+    """
+    states, problem = list_states(site, now), destinations_problem(site)
+    return Elsewhere(
+        destinations=states,
+        problem=problem,
+        uncopied_since=_find_uncopied(own, states),
+        hint=None if states or problem else _NONE_SET,
+    )
+
+
+def list_states(site: Site, now: datetime | None = None) -> list[DestinationState]:
+    """Each destination as it was last found. Raises: BackupError."""
+    now = now or utc_now()
+    found = list_destinations(site)
+    copies = list_copies(site) if found else []
+    return [
+        _describe(
+            destination,
+            read_far_side(site, destination, now),
+            [copy for copy in copies if copy.destination == destination.id],
+            now,
+        )
+        for destination in found
+    ]
+
+
+def list_all(site: Site) -> DestinationList:
+    """What the API and `fastcms backup destinations --json` say. Raises: BackupError."""
+    states = list_states(site)
+    return DestinationList(items=states, total=len(states), problem=destinations_problem(site))
+
+
+def show_destination(site: Site, text: str) -> DestinationState:
+    """One destination, by its id or place, as it was last found. Raises: NotFoundError; BackupError."""
+    destination = find_destination(site, text)
+    now = utc_now()
+    copies = list_copies(site, destination=destination.id)
+    return _describe(destination, read_far_side(site, destination, now), copies, now)
+
+
+def add_destination(
+    site: Site, address: str, credentials: Mapping[str, str], added_by: str
+) -> DestinationState:
+    """Copy backups to one place more, from now on.
+
+    Raises: InvalidInputError; ConflictError; ConfigError; BackupError.
+    """
+    destination = destinations.add_destination(site, address, credentials)
+    note(place=destination.place)
+    get_logger().info("destination added", place=destination.place, by=added_by)
+    try_again(site, destination, utc_now())
+    return show_destination(site, destination.id)
+
+
+def remove_destination(site: Site, text: str, removed_by: str) -> Destination:
+    """Copy no more to a place; the copies that are there stay. Raises: NotFoundError; ConflictError."""
+    destination = destinations.remove_destination(site, find_destination(site, text).id)
+    note(place=destination.place)
+    get_logger().info("destination removed", place=destination.place, by=removed_by)
+    return destination
+
+
+def test_destination(site: Site, text: str) -> Destination:
+    """Write, read and remove a tiny object there. What waited for its next try waits no longer.
+
+    Raises: NotFoundError; the StoreError that says what is wrong; ConfigError; InvalidInputError.
+    """
+    destination = find_destination(site, text)
+    note(place=destination.place)
+    open_destination(site, destination).check()
+    try_again(site, destination, utc_now())
+    return destination
+
+
+def _describe(
+    destination: Destination, found: FarSide, copies: Sequence[Copy], now: datetime
+) -> DestinationState:
+    """Copies come newest backup first."""
+    copied = [copy for copy in copies if copy.state == CopyState.COPIED]
+    failed = [copy for copy in copies if copy.state == CopyState.FAILED]
+    newest = next((copy for copy in copied if _is_past(copy, now)), None)
+    return DestinationState(
+        **dict(destination),
+        reachable=None if found.looked is None and found.failing_since is None else not found.failing_since,
+        **found.model_dump(
+            include={
+                "looked",
+                "known_since",
+                "failing_since",
+                "reason",
+                "hint",
+                "code",
+                "next_try",
+                "others",
+            }
+        ),
+        needs_somebody=found.is_permanent,
+        newest_copy=None if newest is None else _describe_newest(newest),
+        failed_copy=_describe_failed(failed[0]) if failed else None,
+        copied=len(copied),
+        copied_bytes=sum(copy.size_bytes or 0 for copy in copied),
+        waiting=sum(is_open(copy) for copy in copies) - len(failed),
+        failed=len(failed),
+    )
+
+
+def _describe_newest(copy: Copy) -> NewestCopy:
+    return NewestCopy(
+        filename=copy.filename,
+        created=time_of(copy.filename),
+        since=copy.since,
+        is_encrypted=copy.is_encrypted,
+        checked=copy.checked,
+    )
+
+
+def _describe_failed(copy: Copy) -> FailedCopy:
+    return FailedCopy(
+        filename=copy.filename,
+        reason=copy.reason or "",
+        hint=copy.hint or "",
+        code=copy.code,
+        next_try=copy.next_try,
+    )
+
+
+def _is_past(copy: Copy, now: datetime) -> bool:
+    created = time_of(copy.filename)
+    return created is not None and created <= now + CLOCKS_MAY_DIFFER
+
+
+def _find_uncopied(own: Sequence[Backup], states: Iterable[DestinationState]) -> datetime | None:
+    newest_copied, known_since = None, None
+    for state in states:
+        known_since = min(filter(None, [known_since, state.known_since]))
+        if state.newest_copy is not None:
+            newest_copied = max(filter(None, [newest_copied, state.newest_copy.created]))
+    if known_since is None:
+        return None
+    uncopied = [backup.created for backup in own if newest_copied is None or backup.created > newest_copied]
+    return max(min(uncopied), known_since) if uncopied else None

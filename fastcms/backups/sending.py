@@ -1,0 +1,184 @@
+"""Send one backup to a store, encrypted if there are keys, and prove that what is there is what was sent.
+
+Memory stays bounded, whatever the size. The checksum of what is sent is noted before the store could make an
+object of it: a process that is killed in between leaves one that the next attempt knows to be its own.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from isal import isal_zlib
+from pyrage.x25519 import Recipient
+
+from fastcms.age_keys import read_identities
+from fastcms.backups.copies import Checked, Copy, CopyState, changed
+from fastcms.backups.deletion import hold_backup
+from fastcms.backups.encryption import encrypted, looks_encrypted, prove_decryptable
+from fastcms.backups.engine.progress import OnProgress
+from fastcms.backups.folder import explained
+from fastcms.backups.schemas import Backup
+from fastcms.backups.stores.base import BackupStore, StoredObject
+from fastcms.backups.streams import Hashed, limited, read_file, with_progress
+from fastcms.errors import BackupError, ConflictError, CorruptArchiveError, StoreError
+from fastcms.site import Site
+
+SENDING, READING = "copying to the destination", "reading the copy"
+# By how much age makes something longer: a tag for each block, and a header with a line for each key.
+_BLOCK_BYTES, _TAG_BYTES, _MOST_HEADER_BYTES = 65_536, 16, 16_384
+_HEAD_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How copies to one destination are made. `limit` is in bytes a second; `note` keeps what is known."""
+
+    site: Site
+    store: BackupStore
+    recipients: tuple[Recipient, ...]
+    identity_path: Path | None
+    limit: int | None
+    note: Callable[[Copy], None]
+
+
+def longest_size(backup_bytes: int, *, is_encrypted: bool) -> int:
+    """How many bytes a copy may take."""
+    tags = (backup_bytes // _BLOCK_BYTES + 1) * _TAG_BYTES
+    return backup_bytes + (tags + _MOST_HEADER_BYTES if is_encrypted else 0)
+
+
+def send(sending: Sending, copy: Copy, on_progress: OnProgress) -> Copy:
+    """Make a copy, or find that it is there already, and give it back as it is known to be then.
+
+    Nothing that is there is overwritten.
+    Raises: ConflictError when something else is there; the subclasses of StoreError and of ArchiveError;
+    BackupNotFoundError; InvalidInputError for a key file that cannot be used; JobCancelledError.
+    """
+    there = sending.store.find(copy.object_name)
+    if there is not None and copy.sha256 is not None:
+        if there.size_bytes != copy.size_bytes:
+            raise _occupied(sending.store, copy)
+        return _prove(sending, copy, there, on_progress)
+    with explained("The copy"), hold_backup(sending.site, copy.filename) as backup:
+        if there is not None:
+            return _recognize(sending, copy, backup, there, on_progress)
+        return _upload(sending, copy, backup, on_progress)
+
+
+def _upload(sending: Sending, copy: Copy, backup: Backup, on_progress: OnProgress) -> Copy:
+    if copy.is_encrypted is not bool(sending.recipients):
+        raise BackupError("Whether copies are encrypted was changed just now.", hint="It is copied again.")
+    archive = Hashed(_sound_chunks(backup))
+    with ExitStack() as open_streams:
+        chunks: Iterable[bytes] = archive
+        size_bytes = backup.size_bytes
+        if copy.is_encrypted:
+            stream = open_streams.enter_context(encrypted(archive, size_bytes, sending.recipients))
+            chunks, size_bytes = stream.chunks, stream.size_bytes
+        passing = limited(chunks, sending.limit)
+        sent = Hashed(with_progress(passing, on_progress, SENDING, size_bytes))
+        known = copy._replace(size_bytes=size_bytes)
+
+        def noted() -> Iterator[bytes]:
+            nonlocal known
+            yield from sent
+            known = known._replace(sha256=sent.sha256, archive_sha256=archive.sha256)
+            sending.note(known)
+
+        result = sending.store.put(copy.object_name, noted(), size_bytes)
+    if result.is_checked and not (copy.is_encrypted and sending.identity_path):
+        return _copied(known, result.stored, Checked.FAR_SIDE)
+    return _prove(sending, known, result.stored, on_progress, is_new=True)
+
+
+def _sound_chunks(backup: Backup) -> Iterator[bytes]:
+    """The bytes of a backup; the last ones do not come unless all are what was written once."""
+    crc32, done_bytes = 0, 0
+    for chunk in read_file(Path(backup.path)):
+        crc32 = isal_zlib.crc32(chunk, crc32)
+        done_bytes += len(chunk)
+        if done_bytes >= backup.size_bytes and backup.notes.crc32 not in (None, crc32):
+            raise CorruptArchiveError(
+                f"{backup.filename} is damaged: it has other bytes than were written.",
+                hint="It is not copied. Make a new backup, and look at the disk's health.",
+            )
+        yield chunk
+
+
+def _prove(
+    sending: Sending, copy: Copy, there: StoredObject, on_progress: OnProgress, *, is_new: bool = False
+) -> Copy:
+    """Read a copy and compare it with what was sent. A new one of which that is not true is removed."""
+    checked = Checked.READ_BACK
+    read = Hashed(_read(sending.store, there, on_progress))
+    try:
+        if copy.is_encrypted and sending.identity_path and copy.archive_sha256:
+            identities = read_identities(sending.identity_path)
+            prove_decryptable(read, identities, copy.archive_sha256)
+            checked = Checked.DECRYPTED
+        else:
+            _exhaust(read)
+        is_right = read.sha256 == copy.sha256
+    except CorruptArchiveError:
+        is_right = False
+    if is_right:
+        return _copied(copy, there, checked)
+    if not is_new:
+        raise _occupied(sending.store, copy)
+    sending.store.remove(copy.object_name)
+    raise StoreError(
+        f"{sending.store.place} gave back other bytes of {copy.object_name} than were sent: it was removed.",
+        hint="It is tried again. If that happens more than once, do not rely on this place.",
+        code="copy_damaged",
+    )
+
+
+def _recognize(
+    sending: Sending, copy: Copy, backup: Backup, there: StoredObject, on_progress: OnProgress
+) -> Copy:
+    """Find out whether an object of which nothing is noted is a copy of this backup."""
+    longest = longest_size(backup.size_bytes, is_encrypted=copy.is_encrypted)
+    if not backup.size_bytes <= there.size_bytes <= longest:
+        raise _occupied(sending.store, copy)
+    archive = Hashed(_sound_chunks(backup))
+    _exhaust(archive)
+    known = copy._replace(size_bytes=there.size_bytes, archive_sha256=archive.sha256)
+    if not copy.is_encrypted:
+        return _prove(sending, known._replace(sha256=archive.sha256), there, on_progress)
+    if sending.identity_path:
+        read = Hashed(_read(sending.store, there, on_progress))
+        try:
+            prove_decryptable(read, read_identities(sending.identity_path), archive.sha256)
+        except CorruptArchiveError:
+            raise _occupied(sending.store, copy) from None
+        return _copied(known._replace(sha256=read.sha256), there, Checked.DECRYPTED)
+    # Without the key, nobody can tell more than that it has the right name, size and kind.
+    if not looks_encrypted(next(iter(sending.store.read(there.name, 0, _HEAD_BYTES)), b"")):
+        raise _occupied(sending.store, copy)
+    return _copied(known._replace(archive_sha256=None), there, None)
+
+
+def _read(store: BackupStore, there: StoredObject, on_progress: OnProgress) -> Iterator[bytes]:
+    return with_progress(store.read(there.name), on_progress, READING, there.size_bytes)
+
+
+def _exhaust(chunks: Iterable[bytes]) -> None:
+    for _chunk in chunks:
+        pass
+
+
+def _copied(copy: Copy, there: StoredObject, checked: Checked | None) -> Copy:
+    found = copy._replace(version=there.version, checked=checked)
+    nothing = found._replace(attempts=0, next_try=None, reason=None, hint=None, code=None)
+    return changed(nothing, CopyState.COPIED)
+
+
+def _occupied(store: BackupStore, copy: Copy) -> ConflictError:
+    return ConflictError(
+        f"{store.place} has a {copy.object_name} already, with other bytes than this backup: it was not "
+        "touched.",
+        hint="Does another site copy to the same place? Give each one a folder of its own. If that object "
+        "was altered, move it away: the backup is copied again.",
+        code="copy_differs",
+    )
