@@ -18,6 +18,7 @@ from fastcms.config import Settings
 from fastcms.main import create_app
 from fastcms.site import Site, new_site
 from fastcms.startup import serve_site
+from tests.object_servers import ObjectServer, azurite, fake_gcs, seaweedfs
 
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -102,3 +103,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run([*AS_ROOT, "mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
     yield folder
     subprocess.run([*AS_ROOT, "umount", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """SeaweedFS, one for all tests of a worker: keep to a folder of your own in its bucket."""
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    with fake_gcs(tmp_path_factory.mktemp("gcs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    with azurite(tmp_path_factory.mktemp("azure")) as server:
+        yield server

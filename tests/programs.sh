@@ -1,17 +1,24 @@
 #!/usr/bin/env bash
 # Install the programs that the tests type or drive, or say what to do where that cannot be done.
-# Usage: tests/programs.sh FOLDER; promtool goes into FOLDER, the rest where Debian puts it.
+# Usage: tests/programs.sh FOLDER; promtool goes into FOLDER, Azurite beside it, the rest where Debian puts it.
 set -uo pipefail
 cd "$1" || exit
 
 programs=(chromium curl zip unzip sqlite3 7z bsdtar systemd-analyze)
 packages=(chromium curl zip unzip sqlite3 p7zip-full libarchive-tools systemd)
+azurite=3.35.0
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo)
 
 install_packages() {
     "${as_root[@]}" apt-get update -qq &&
-        DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "${packages[@]}" >/dev/null
+        DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "$@" >/dev/null
+}
+
+# Where there is an npm already, Debian's could be in its way.
+fetch_azurite() {
+    command -v npm >/dev/null || install_packages nodejs npm || return
+    npm install --silent --no-audit --no-fund --no-save --no-package-lock --prefix .. "azurite@$azurite" >/dev/null
 }
 
 # Only this program of Debian's package: installing that would start a Prometheus.
@@ -28,9 +35,10 @@ give_up() {
 These programs are missing, and could not be installed: $*
 The tests drive them. Somebody with the rights to, and a network, can install them:
 
-    sudo apt-get update && sudo apt-get install ${packages[*]} prometheus
+    sudo apt-get update && sudo apt-get install ${packages[*]} prometheus nodejs npm
 
-(These are Debian's names; other systems have packages much like them.) Then \`make test\` goes on.
+(These are Debian's names; other systems have packages much like them. npm then fetches Azurite, which stands in
+for Azure.) Then \`make test\` goes on.
 Until then, what needs no browser and not all of these programs:
 
     .venv/bin/pytest -n auto -m "not slow" --ignore tests/browser
@@ -46,7 +54,11 @@ for program in "${programs[@]}"; do
 done
 if [ ${#missing[@]} -gt 0 ]; then
     echo "Installing the programs that the tests drive: ${packages[*]}"
-    install_packages || give_up "${missing[@]}"
+    install_packages "${packages[@]}" || give_up "${missing[@]}"
+fi
+if ! grep -qs "\"version\": \"$azurite\"" ../node_modules/azurite/package.json; then
+    echo "Fetching Azurite, which stands in for Azure"
+    fetch_azurite || give_up azurite
 fi
 if [ -x promtool ]; then
     exit

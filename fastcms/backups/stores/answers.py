@@ -23,7 +23,7 @@ from fastcms.errors import (
 
 _STATUS = re.compile(r"status code: (\d{3})")
 # S3, Azure and Google's multipart uploads answer with XML, the rest of Google Cloud Storage with JSON.
-_CODE = re.compile(r"<Code>(\w{1,60})</Code>|\"reason\":\s*\"(\w{1,60})\"")
+_CODE = re.compile(r"<Code>([A-Za-z]\w{1,60})</Code>|\"reason\":\s*\"([A-Za-z]\w{1,60})\"")
 # Where a machine of a cloud asks for credentials when it was given none.
 _ASKED_FOR_CREDENTIALS = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/")
 
@@ -122,6 +122,7 @@ _STATUSES: dict[int, _Meaning] = {
     307: _REGION,
     401: _WRONG_KEY,
     403: _FORBIDDEN,
+    404: _NO_BUCKET,
     408: _SILENT,
     429: _BUSY,
     500: _BUSY,
@@ -144,28 +145,26 @@ def explained(place: str, name: str = "") -> Iterator[None]:
         raise _tell(_meaning_of(error), str(error), place) from None
 
 
-def status_of(error: Exception) -> int | None:
-    """The HTTP status that a server has answered with."""
-    found = _STATUS.search(str(error))
-    return int(found[1]) if found else None
-
-
-def _explain_missing(text: str, place: str, name: str) -> StoreError:
-    if not name or _CODES.get(_code_in(text)) is _NO_BUCKET:
-        return _tell(_NO_BUCKET, text, place)
+def missing_object(place: str, name: str) -> StoredObjectMissingError:
     return StoredObjectMissingError(
         f"{place} has no {name}.", hint="List what is there; somebody may have removed it."
     )
 
 
+def _explain_missing(text: str, place: str, name: str) -> StoreError:
+    if not name or _CODES.get(_code_in(text)) is _NO_BUCKET:
+        return _tell(_NO_BUCKET, text, place)
+    return missing_object(place, name)
+
+
 def _meaning_of(error: Exception) -> _Meaning:
-    text, status = str(error), status_of(error)
+    text = str(error)
     if _ASKED_FOR_CREDENTIALS.search(text):
         return _NO_CREDENTIALS
     if (code := _code_in(text)) in _CODES:
         return _CODES[code]
-    if status is not None:
-        return _STATUSES.get(status, _FAILED)
+    if found := _STATUS.search(text):
+        return _STATUSES.get(int(found[1]), _FAILED)
     if "redirect" in text:
         return _REGION
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -52,10 +52,14 @@ class BackupStore(Protocol):
         """Store an object whole, or leave what was there; `chunks` has exactly size_bytes, in any pieces.
 
         An error that `chunks` raises comes through, and ends the transfer: that is how one is cancelled.
+        `chunks` must not use a store itself: obstore's runtime waits for them.
         """
 
-    def read(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The object's bytes from offset on, as they come; every one that was asked for, or an error."""
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> Generator[bytes]:
+        """The object's bytes from offset on, as they come; every one that was asked for, or an error.
+
+        Close it, if it is not read to its end.
+        """
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # obstore has these names for type checkers only
 # What credentials each kind of store takes, by the names of the environment variables that hold them, too.
 CREDENTIAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-    "gs": ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_SKIP_SIGNATURE"),
+    "gs": ("GOOGLE_SERVICE_ACCOUNT_KEY",),
     "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN"),
     "file": (),
 }
@@ -115,8 +115,6 @@ def _gcs_config(spot: Spot) -> GCSConfig:
         config["base_url"] = spot.endpoint
     if key := spot.credentials.get("GOOGLE_SERVICE_ACCOUNT_KEY"):
         config["service_account_key"] = key
-    if spot.credentials.get("GOOGLE_SKIP_SIGNATURE", "").lower() in {"1", "true", "yes"}:
-        config["skip_signature"] = True
     return config
 
 

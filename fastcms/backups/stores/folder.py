@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,7 +92,7 @@ class FolderStore:
             raise self._changed(name)
         return PutResult(stored, is_checked=False)
 
-    def read(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> Generator[bytes]:
         require_name(name)
         with self._explained(name):
             descriptor = os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW)

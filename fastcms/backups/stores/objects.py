@@ -8,16 +8,14 @@ to clear.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import obstore
-from obstore.exceptions import BaseError
 
-from fastcms.backups.stores.answers import explained, status_of
+from fastcms.backups.stores.answers import explained, missing_object
 from fastcms.backups.stores.base import (
     CHUNK_BYTES,
     PutResult,
@@ -103,11 +101,11 @@ class ObjectStore:
         stored = self.find(name)
         if stored is None or stored.size_bytes != size_bytes:
             raise self._changed(name)
-        return PutResult(stored, is_checked=e_tag is not None and e_tag.strip('"') == content.sum)
+        return PutResult(stored, is_checked=_bare(e_tag) == content.sum)
 
-    def read(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> Generator[bytes]:
         require_name(name)
-        answer = self._ask_for(name, offset, length) if length != 0 else None
+        answer = self._ask_for(name, offset, length)
         if answer is None:
             return
         left_bytes = answer.range[1] - answer.range[0]
@@ -153,20 +151,18 @@ class ObjectStore:
     def _ask_for(self, name: str, offset: int, length: int | None) -> GetResult | None:
         """The answer to a request for these bytes; None where there are none, at an object's end."""
         options: GetOptions = {}
-        if length is not None:
-            options["range"] = (offset, offset + length)
-        elif offset:
-            options["range"] = {"offset": offset}
+        if offset or length is not None:
+            stored = self.find(name)
+            if stored is None:
+                raise missing_object(self.place, name)
+            end = stored.size_bytes if length is None else min(offset + length, stored.size_bytes)
+            if offset == end:
+                return None
+            if offset > end:
+                raise self._changed(name)
+            options["range"] = (offset, end)
         with explained(self.place, name):
-            try:
-                return obstore.get(self._asking, name, options=options)
-            except BaseError as error:
-                if status_of(error) != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    raise
-        stored = self.find(name)
-        if stored is None or stored.size_bytes != offset:
-            raise self._changed(name)
-        return None
+            return obstore.get(self._asking, name, options=options)
 
     def _require_bucket(self) -> None:
         """Ask for a listing: nothing else tells of a missing bucket, and some servers make it for a put."""
@@ -232,5 +228,10 @@ def _as_stored(meta: ObjectMeta) -> StoredObject:
         name=meta["path"],
         size_bytes=size_bytes,
         modified=modified,
-        version=meta["e_tag"] or f"{modified.timestamp()}-{size_bytes}",
+        version=_bare(meta["e_tag"]) or f"{modified.timestamp()}-{size_bytes}",
     )
+
+
+def _bare(e_tag: str | None) -> str:
+    """Listings leave out the quotes, in some clouds."""
+    return (e_tag or "").removeprefix("W/").strip('"')
