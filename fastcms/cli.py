@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +16,10 @@ from fastcms.activity.commands import activity
 from fastcms.activity.terminal import record_commands
 from fastcms.backups import (  # noqa: F401 - they add to backup_app
     contents_commands,
+    destination_commands,
+    download_commands,
     job_commands,
+    key_commands,
     notification_commands,
     restore_commands,
     retention_commands,
@@ -65,8 +69,8 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    def peek_site() -> Site:
-        site = _site()
+    def peek_site(data_dir: Path | None = None) -> Site:
+        site = _site(data_dir)
         note(site=site)
         return site
 
@@ -81,8 +85,10 @@ def root(
     context.obj = CommandContext(peek_site, open_site, hold, restore_without_server)
 
 
-def _site() -> Site:
+def _site(data_dir: Path | None) -> Site:
     settings = load_settings()
+    if data_dir is not None:
+        settings = settings.model_copy(update={"data_dir": data_dir})
     # A command says in words what it has done; what a server would note of it is for --json no help.
     configure_logs(settings.model_copy(update={"log_level": LogLevel.WARNING}))
     refuse_wrong_user(settings)

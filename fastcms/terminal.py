@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 class CommandContext:
     """Set as `ctx.obj` by the root command: how to get at the site."""
 
-    peek_site: Callable[[], Site]
+    peek_site: Callable[[Path | None], Site]
     open_site: Callable[[], Site]
     hold_folder: Callable[[Site], None]
     restore_now: Callable[
@@ -45,10 +46,13 @@ def who() -> str:
     return f"{user} (command line)"
 
 
-def peek_site(context: typer.Context) -> Site:
-    """The site as its settings have it. Nothing is opened: app.db may be damaged, and the disk full."""
+def peek_site(context: typer.Context, data_dir: Path | None = None) -> Site:
+    """The site as its settings have it, or in another folder.
+
+    Nothing is opened: app.db may be damaged, and the disk full.
+    """
     command_context: CommandContext = context.obj
-    return command_context.peek_site()
+    return command_context.peek_site(data_dir)
 
 
 def open_site(context: typer.Context) -> Site:
@@ -79,13 +83,18 @@ def confirm(question: str, *, yes: bool, as_json: bool) -> None:
     """
     if yes:
         return
+    require_answer(question, as_json=as_json)
+    typer.confirm(question, abort=True, err=True)
+
+
+def require_answer(question: str, *, as_json: bool) -> None:
+    """Before long work that ends in a question: raise InvalidInputError if nobody would answer it."""
     if as_json and not sys.stdin.isatty():
         raise InvalidInputError(
             f"This asks for confirmation, and there is no terminal: {question}",
             hint="Add --yes to answer for it.",
             code="confirmation_required",
         )
-    typer.confirm(question, abort=True, err=True)
 
 
 def print_json(value: Any) -> None:

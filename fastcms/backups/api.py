@@ -10,6 +10,7 @@ from fastcms.accounts.schemas import Caller, Scope
 from fastcms.backups import (
     contents_api,
     deletion,
+    destinations_api,
     job_api,
     loss,
     notification_api,
@@ -20,10 +21,12 @@ from fastcms.backups import (
     service,
     settings_api,
     status_api,
+    stored_api,
     tasks,
     verification,
 )
 from fastcms.backups.answers import archive_answer
+from fastcms.backups.copies import copies_by_filename
 from fastcms.backups.folder import explained
 from fastcms.backups.history import VerificationLevel
 from fastcms.backups.job_api import ACCEPTED, Answering
@@ -51,7 +54,15 @@ from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/backups", tags=["backups"])
 # Before /{filename}, which would take "jobs" for a name.
-for part in (job_api, retention_api, settings_api, status_api, notification_api):
+for part in (
+    destinations_api,
+    stored_api,
+    job_api,
+    retention_api,
+    settings_api,
+    status_api,
+    notification_api,
+):
     router.include_router(part.router)
 
 Creator = Annotated[Caller, Depends(require(Scope.BACKUPS_CREATE))]
@@ -72,7 +83,7 @@ def create_backup(site: CurrentSite, caller: Creator, answer: Answering) -> Any:
 @router.get("")
 def list_backups(site: CurrentSite, _caller: Reader) -> BackupList:
     """List all backups, newest first."""
-    return describe_list(service.list_backups(site))
+    return describe_list(service.list_backups(site), copies_by_filename(site))
 
 
 @router.post("/upload", openapi_extra=MULTIPART_BODY, response_model=BackupDetails, responses=ACCEPTED)

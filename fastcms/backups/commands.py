@@ -17,6 +17,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Column, Table
 
 from fastcms.backups import deletion, jobs, service, tasks
+from fastcms.backups.copies import copies_by_filename
 from fastcms.backups.history import VerificationLevel, VerificationOutcome
 from fastcms.backups.job_files import Job
 from fastcms.backups.schemas import (
@@ -24,7 +25,17 @@ from fastcms.backups.schemas import (
     describe_created,
     describe_list,
 )
-from fastcms.backups.verification_report import Trial
+from fastcms.backups.sources import open_source
+from fastcms.backups.stored import list_stored, split_address
+from fastcms.backups.stored_terminal import (
+    IdentityOption,
+    is_elsewhere,
+    open_target,
+    require_object_name,
+    show_stored,
+)
+from fastcms.backups.verification_report import Trial, VerifiedBackup
+from fastcms.noting import note
 from fastcms.site import Site, make_folders
 from fastcms.terminal import (
     JsonOption,
@@ -86,19 +97,27 @@ def import_backup(
 @backup_app.command("verify")
 def verify_backup(
     context: typer.Context,
-    filename: Filename,
+    filename: Annotated[
+        str,
+        typer.Argument(help="A backup's name; with a destination's id or address before it, the one there."),
+    ],
     light: Annotated[
         bool,
         typer.Option("--light", help="Only compare every byte with its checksum, and check the database."),
     ] = False,
+    identity: IdentityOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Restore a backup into a scratch folder, as a test, and read the site; nothing is changed."""
     with errors_as_exit_codes(as_json=as_json):
-        site = site_of(context)
-        level = VerificationLevel.LIGHT if light else VerificationLevel.FULL
+        if is_elsewhere(filename):
+            site, task = _verifying_elsewhere(context, filename, identity)
+        else:
+            site = site_of(context)
+            level = VerificationLevel.LIGHT if light else VerificationLevel.FULL
+            task = tasks.verifying(site, filename, who(), level=level)
         with progress_bar() as show:
-            verified = jobs.run(site, tasks.verifying(site, filename, who(), level=level), show)
+            verified = jobs.run(site, task, show)
         if as_json:
             print_json(verified.model_dump(mode="json"))
             return
@@ -107,6 +126,17 @@ def verify_backup(
         if verified.trial is not None:
             _show_trial(verified.trial)
         show_problems(verified.problems)
+
+
+def _verifying_elsewhere(
+    context: typer.Context, address: str, identity: Path | None
+) -> tuple[Site, jobs.Task[VerifiedBackup]]:
+    site = peek_site(context)
+    note(filename=split_address(address)[1])  # not what was typed: there may be a password in it
+    target = open_target(site, address, identity)
+    object_name = require_object_name(target, "verify")
+    make_folders(site.settings.data_dir, site.settings.backups_dir)
+    return site, tasks.verifying_stored(site, target.source, object_name, who())
 
 
 def _show_trial(trial: Trial) -> None:
@@ -124,12 +154,23 @@ def _show_trial(trial: Trial) -> None:
 
 
 @backup_app.command("list")
-def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
+def list_backups(
+    context: typer.Context,
+    destination: Annotated[
+        str | None,
+        typer.Argument(help="List those that are kept there: a destination's id, or any address."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List all backups, newest first."""
     with errors_as_exit_codes(as_json=as_json):
-        backups = service.list_backups(site_of(context))
+        if destination is not None:
+            _list_elsewhere(context, destination, as_json=as_json)
+            return
+        site = site_of(context)
+        backups = service.list_backups(site)
         if as_json:
-            print_json(describe_list(backups).model_dump())
+            print_json(describe_list(backups, copies_by_filename(site)).model_dump())
             return
         if not backups:
             output.print("There are no backups yet: make one with `fastcms backup create`.")
@@ -144,6 +185,15 @@ def list_backups(context: typer.Context, as_json: JsonOption = False) -> None:
                 ", ".join(_describe_notes(backup)),
             )
         output.print(table)
+
+
+def _list_elsewhere(context: typer.Context, destination: str, *, as_json: bool) -> None:
+    place, _name = split_address(destination)
+    stored = list_stored(open_source(peek_site(context), place, ()).store)
+    if as_json:
+        print_json(stored.model_dump(mode="json"))
+    else:
+        show_stored(stored)
 
 
 def _describe_notes(backup: Backup) -> Iterator[str]:

@@ -29,12 +29,13 @@ class Newcomers:
 
 @dataclass(frozen=True)
 class Origin:
-    """Who brought an archive from another machine, and when (ISO 8601, UTC)."""
+    """Who brought an archive from another machine, and when (ISO 8601, UTC), and from which destination."""
 
     uploaded_by: str
     uploaded: str
     sha256: str
     newcomers: Newcomers
+    fetched_from: str | None = None
 
     @property
     def uploaded_at(self) -> datetime:

@@ -44,26 +44,36 @@ _SHOWN = 5
 
 
 def receive_archive(
-    site: Site, incoming: IncomingFile, uploaded_by: str, on_progress: OnProgress = ignore_progress
+    site: Site,
+    incoming: IncomingFile,
+    uploaded_by: str,
+    on_progress: OnProgress = ignore_progress,
+    *,
+    fetched_from: str | None = None,
+    is_our_own: bool = False,
 ) -> BackupDetails:
     """Check a completely written archive whole, and make it a backup that is marked as uploaded.
 
+    fetched_from: the destination that it comes from, if it does. is_our_own: it is known, byte for byte, as
+    one that was made here; it is not marked.
     On disk: the archive with its record, both durable, or nothing.
-    Raises: ConflictError when this very archive is there already; NotEnoughSpaceError; BackupError; the
-    subclasses of ArchiveError.
+    Raises: ConflictError, whose details name it, when this very archive is there already;
+    NotEnoughSpaceError; BackupError; the subclasses of ArchiveError.
     """
     paths = data_paths(site)
-    with explained("Checking the archive"), _unnamed(incoming):
+    with explained("Checking the archive"), unnamed(incoming):
         incoming.sync()
         with _alone(paths) as scratch_dir:
             manifest, newcomers = check_archive(
                 incoming.path, scratch_dir, whole := WholeCheck(), on_progress
             )
             now = utc_now().isoformat(timespec="seconds")
-            origin = Origin(uploaded_by, now, incoming.sha256, newcomers)
+            origin = Origin(uploaded_by, now, incoming.sha256, newcomers, fetched_from)
             path = _keep(site, incoming, manifest, origin, scratch_dir)
+            if is_our_own:
+                remove(record_path(path))
     history.note(site, path.name, crc32=whole.crc32)
-    return describe_details(find_backup(site, path.name), manifest, origin)
+    return describe_details(find_backup(site, path.name), manifest, None if is_our_own else origin)
 
 
 def import_archive(
@@ -118,7 +128,7 @@ def describe_origin(filename: str, origin: Origin) -> str:
     """Say who brought a backup, and who would be in charge of the site after its restore."""
     newcomers = origin.newcomers
     sentences = [
-        f"{filename} was not made on this site: {origin.uploaded_by} brought it from elsewhere.",
+        f"{filename} was not made on this site: {origin.uploaded_by} brought it from {origin.fetched_from or 'elsewhere'}.",
         f"After the restore, the admins are: {_shorten(newcomers.admins)}.",
     ]
     if newcomers.admin_tokens:
@@ -153,7 +163,7 @@ def _alone(paths: DataPaths) -> Iterator[Path]:
 
 
 @contextmanager
-def _unnamed(incoming: IncomingFile) -> Iterator[None]:
+def unnamed(incoming: IncomingFile) -> Iterator[None]:
     """Leave out of refusals the hidden name under which an archive is checked: nobody knows it by that."""
     try:
         yield
@@ -226,11 +236,13 @@ def _refuse_twin(path: Path, incoming: IncomingFile) -> None:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 == incoming.sha256:
-        raise ConflictError(
+        error = ConflictError(
             f"This very archive is there already: {path.name} has the same SHA-256.",
             hint="Restore the one that is there.",
             code="backup_exists",
         )
+        error.details = {"filename": path.name}
+        raise error
 
 
 def _open_file(path: Path) -> BinaryIO:

@@ -1,17 +1,22 @@
 """`fastcms backup restore` and its relatives."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from humanize import naturalsize
 
 from fastcms.backups import jobs, receiving, restoring, service, tasks
-from fastcms.backups.commands import Filename, backup_app, progress_bar, show_problems, site_of
+from fastcms.backups.commands import backup_app, progress_bar, show_problems, site_of
 from fastcms.backups.engine.pending import PendingRestore, RestoreReceipt
 from fastcms.backups.restore_preview import describe_preview, preview_restore
 from fastcms.backups.schemas import RestoreState, SafetyCopyInfo, describe_restores, describe_what
+from fastcms.backups.stored import split_address
+from fastcms.backups.stored_commands import describe_counts, fetch_to_restore
+from fastcms.backups.stored_terminal import IdentityOption, is_elsewhere, open_target
 from fastcms.errors import NoSafetyCopyError, RestoreError, RolledBackError
+from fastcms.noting import note
 from fastcms.site import Site
 from fastcms.terminal import (
     JsonOption,
@@ -21,6 +26,7 @@ from fastcms.terminal import (
     hold_folder,
     messages,
     output,
+    peek_site,
     print_json,
     restore_now,
     who,
@@ -32,35 +38,77 @@ NowOption = Annotated[
 
 
 @backup_app.command("restore")
-def stage_restore(
+def stage_restore(  # noqa: PLR0917 - Typer calls it by name
     context: typer.Context,
-    filename: Filename,
+    filename: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A backup's name; with a destination's id or address before it, the one there, such as "
+            "s3://bucket/folder/backup_20250115_100000.zip.age.",
+        ),
+    ],
     now: NowOption = False,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="Of a destination without a name: the newest backup there.")
+    ] = False,
+    identity: IdentityOption = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="FOLDER", help="Instead of FASTCMS_DATA_DIR.")
+    ] = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a backup and prepare it; the next start of the server puts it in place."""
+    """Check a backup and prepare it; the next start of the server puts it in place.
+
+    From a destination it is fetched first. Where there is no site, it is put in place at once.
+    """
     with errors_as_exit_codes(as_json=as_json):
-        site = site_of(context)
-        backup = service.find_backup(site, filename)
-        restoring.require_nothing_staged(site)  # before anybody is asked
-        preview = preview_restore(site, filename)
-        show_problems(preview.problems)
-        for sentence in () if yes else describe_preview(preview):
-            messages.print(sentence, markup=False)
-        origin = receiving.find_origin(site, filename)
-        if origin is not None:
-            typer.echo(receiving.describe_origin(filename, origin), err=True)
-        question = f"Replace the database and all files with those of {backup.created:%Y-%m-%d %H:%M:%S} UTC"
-        confirm(f"{question}{_when(now=now)}?", yes=yes, as_json=as_json)
-
-        def stage() -> PendingRestore:
-            with progress_bar() as show:
-                return jobs.run(site, tasks.staging(site, filename, who(), approved=origin), show)
-
-        answer = _carry_out(context, site, stage, now=now, as_json=as_json)
+        site = peek_site(context, data_dir)
+        if is_elsewhere(filename):
+            note(
+                filename=split_address(filename)[1] or "a backup"
+            )  # there may be a password in what was typed
+            target = open_target(site, filename, identity)
+            is_new = not site.settings.database_path.exists()
+            brought = fetch_to_restore(site, target, latest=latest, yes=yes or is_new, as_json=as_json)
+            note(filename=brought.filename)
+            answer = _restore(
+                context, site, brought.filename, now=now or is_new, yes=yes or is_new, as_json=as_json
+            )
+            answer |= {"fetched_from": target.source.store.place, "counts": brought.counts}
+            sentence = describe_counts(brought)
+        else:
+            service.require_site(site)
+            answer = _restore(context, site, filename, now=now, yes=yes, as_json=as_json)
+            sentence = ""
         if as_json:
-            print_json(answer | {"problems": preview.problems})
+            print_json(answer)
+        elif sentence:
+            output.print(sentence, markup=False)
+
+
+def _restore(
+    context: typer.Context, site: Site, filename: str, *, now: bool, yes: bool, as_json: bool
+) -> dict[str, object]:
+    """Ask, stage a backup of this machine, and with now put it in place. Returns: what --json says."""
+    backup = service.find_backup(site, filename)
+    restoring.require_nothing_staged(site)  # before anybody is asked
+    preview = preview_restore(site, filename)
+    show_problems(preview.problems)
+    for sentence in () if yes else describe_preview(preview):
+        messages.print(sentence, markup=False)
+    origin = receiving.find_origin(site, filename)
+    if origin is not None:
+        typer.echo(receiving.describe_origin(filename, origin), err=True)
+    question = f"Replace the database and all files with those of {backup.created:%Y-%m-%d %H:%M:%S} UTC"
+    confirm(f"{question}{_when(now=now)}?", yes=yes, as_json=as_json)
+
+    def stage() -> PendingRestore:
+        with progress_bar() as show:
+            return jobs.run(site, tasks.staging(site, filename, who(), approved=origin), show)
+
+    return _carry_out(context, site, stage, now=now, as_json=as_json) | {"problems": preview.problems}
 
 
 @backup_app.command("undo")

@@ -1,24 +1,29 @@
 """What can be done as a job, the same from the API, the dashboard and the command line."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel
 
 import fastcms
-from fastcms.backups import history, receiving, restoring, service, storage, verification
+from fastcms.backups import fetching, history, receiving, restoring, service, storage, verification
 from fastcms.backups.engine.pending import PendingRestore
 from fastcms.backups.engine.progress import OnProgress
+from fastcms.backups.fetching import Source
 from fastcms.backups.history import VerificationLevel
 from fastcms.backups.job_files import JobKind, Trigger
 from fastcms.backups.jobs import Task
 from fastcms.backups.origin import Origin
+from fastcms.backups.receiving import unnamed
 from fastcms.backups.schemas import (
     Backup,
     BackupDetails,
     StagedRestore,
     describe_created,
 )
+from fastcms.backups.stored import filename_of
 from fastcms.backups.verification_report import VerifiedBackup
 from fastcms.incoming import IncomingFile
 from fastcms.logs import get_logger
@@ -92,6 +97,59 @@ def importing(site: Site, source_path: Path, requested_by: str) -> Task[BackupDe
         return receiving.import_archive(site, source_path, requested_by, on_progress)
 
     return Task(JobKind.UPLOAD, requested_by, work, _as_it_is)
+
+
+def fetching_of(site: Site, source: Source, object_name: str, requested_by: str) -> Task[BackupDetails]:
+    """Bring a backup from where it is kept to the backups of this machine."""
+
+    def work(on_progress: OnProgress) -> BackupDetails:
+        backup = fetching.receive(site, source, object_name, requested_by, on_progress)
+        get_logger().info("backup fetched", backup=backup.filename, place=source.store.place, by=requested_by)
+        return backup
+
+    return Task(JobKind.FETCH, requested_by, work, _as_it_is, filename_of(object_name))
+
+
+def staging_of_fetched(
+    site: Site,
+    source: Source,
+    object_name: str,
+    requested_by: str,
+    *,
+    approve: Callable[[str], Origin | None],
+) -> Task[PendingRestore]:
+    """Fetch a backup and stage its restore; approve says that whoever asks agrees to whom it lets in."""
+
+    def work(on_progress: OnProgress) -> PendingRestore:
+        restoring.require_nothing_staged(site)
+        backup = fetching.receive(site, source, object_name, requested_by, on_progress)
+        pending = restoring.stage_restore(
+            site, backup.filename, requested_by, on_progress, approved=approve(backup.filename)
+        )
+        get_logger().info("restore staged", backup=backup.filename, place=source.store.place, by=requested_by)
+        return pending
+
+    def describe(pending: PendingRestore) -> StagedRestore:
+        return StagedRestore(backup_filename=pending.backup_filename)
+
+    return Task(JobKind.RESTORE, requested_by, work, describe, filename_of(object_name))
+
+
+def verifying_stored(site: Site, source: Source, object_name: str, requested_by: str) -> Task[VerifiedBackup]:
+    """Fetch a backup, restore it as a test, and remove all of it again."""
+
+    def work(on_progress: OnProgress) -> VerifiedBackup:
+        @contextmanager
+        def fetch(folder: Path) -> Iterator[Backup]:
+            with fetching.fetch(source, object_name, folder, on_progress) as incoming, unnamed(incoming):
+                yield fetching.as_backup(incoming, object_name)
+
+        verified = verification.verify_fetched(site, fetch, on_progress)
+        fetching.note_readable(site, source, object_name)
+        get_logger().info("backup verified", backup=object_name, place=source.store.place, by=requested_by)
+        return verified
+
+    return Task(JobKind.VERIFY, requested_by, work, _as_it_is, object_name)
 
 
 def _as_it_is(body: BaseModel) -> BaseModel:

@@ -5,8 +5,8 @@ Lightly: every byte is compared with its checksum, and the database checked. In 
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,24 @@ def verify_backup(
         report = _report(backup, level, check_whole.manifest, trial)
         report.seconds = round(time.monotonic() - started, 3)
         _note_success(site, backup.notes, report, check_whole.crc32)
+        return report
+
+
+def verify_fetched(
+    site: Site,
+    fetch: Callable[[Path], AbstractContextManager[Backup]],
+    on_progress: OnProgress = ignore_progress,
+) -> VerifiedBackup:
+    """Restore on trial what is fetched into the scratch folder for that; nothing is noted, and nothing stays.
+
+    Raises: what `fetch` and `verify_backup` raise.
+    """
+    with explained("The verification"), _scratch_folder(site) as scratch_dir, fetch(scratch_dir) as backup:
+        check_whole, started = WholeCheck(), time.monotonic()
+        trial = restore_on_trial(site, backup, scratch_dir, check_whole, on_progress)
+        assert check_whole.manifest is not None  # noqa: S101 - as above
+        report = _report(backup, VerificationLevel.FULL, check_whole.manifest, trial)
+        report.seconds = round(time.monotonic() - started, 3)
         return report
 
 

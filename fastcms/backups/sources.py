@@ -1,0 +1,45 @@
+"""Open what a command or a request names: a destination of this site, or any address; and find its keys."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pyrage.x25519 import Identity
+
+from fastcms.age_keys import read_identities
+from fastcms.backups.copies import Copy, list_copies
+from fastcms.backups.destinations import Destination, find_destination, open_destination
+from fastcms.backups.fetching import Source
+from fastcms.backups.stores.addresses import open_store, parse_address
+from fastcms.errors import BackupError, NotFoundError
+from fastcms.site import Site
+
+
+def open_source(site: Site, text: str, identities: Sequence[Identity]) -> Source:
+    """A place to read from, by a destination's id or address. Nothing is asked of it yet.
+
+    Of an address that is no destination, the environment has the credentials.
+    Raises: InvalidInputError; NotFoundError for an id that no destination has.
+    """
+    address = parse_address(text) if "://" in text else None
+    try:
+        destination = find_destination(site, address.place if address else text)
+    except NotFoundError:
+        if address is None:
+            raise
+        return Source(open_store(address, {}), identities)
+    return open_destination_source(site, destination, identities)
+
+
+def open_destination_source(site: Site, destination: Destination, identities: Sequence[Identity]) -> Source:
+    """A destination to read from, with what this site has noted of its copies there."""
+    sent: dict[str, Copy] = {}
+    with suppress(BackupError):  # without the history, it is a place like any other
+        sent = {copy.object_name: copy for copy in list_copies(site, destination=destination.id)}
+    return Source(open_destination(site, destination), identities, sent)
+
+
+def find_keys(site: Site, path: Path | None) -> tuple[Identity, ...]:
+    """The keys of a file, or of FASTCMS_BACKUP_IDENTITY, if there is either. Raises: InvalidInputError."""
+    path = path or site.settings.backup_identity
+    return () if path is None else read_identities(path)

@@ -1,0 +1,60 @@
+"""The part of `fastcms backup restore` that fetches a backup from a destination first."""
+
+from humanize import naturalsize
+
+from fastcms.backups import jobs, restoring, tasks
+from fastcms.backups.commands import progress_bar
+from fastcms.backups.fetching import require_key
+from fastcms.backups.schemas import BackupDetails
+from fastcms.backups.stored import StoredBackup, find_newest, find_stored, list_stored, locate
+from fastcms.backups.stored_terminal import Target, require_object_name, show_stored, warn_of
+from fastcms.site import Site, make_folders
+from fastcms.terminal import messages, require_answer, who
+
+
+def fetch_to_restore(site: Site, target: Target, *, latest: bool, yes: bool, as_json: bool) -> BackupDetails:
+    """Bring the backup that was named, or the newest, to those of this machine.
+
+    What would stand in the way of its restore is said before anything is fetched.
+    Raises: InvalidInputError when none was named; what `fetching.receive` raises.
+    """
+    restoring.require_nothing_staged(site)
+    stored = _choose(target, latest=latest, as_json=as_json)
+    source = target.source
+    warn_of(stored)
+    require_key(stored, source.store.place, source.identities)
+    if not yes:
+        require_answer(
+            f"Replace the database and all files with those of {stored.filename}?", as_json=as_json
+        )
+    make_folders(site.settings.data_dir, site.settings.backups_dir)
+    how = ", encrypted" if stored.is_encrypted else ""
+    messages.print(
+        f"Fetching {locate(source.store.place, stored.object_name)} ({naturalsize(stored.size_bytes)}{how}).",
+        markup=False,
+    )
+    with progress_bar() as show:
+        return jobs.run(site, tasks.fetching_of(site, source, stored.object_name, who()), show)
+
+
+def describe_counts(backup: BackupDetails) -> str:
+    """How much a restored backup has brought back."""
+    names = ("records", "files", "accounts")
+    counted = [_plural(backup.counts[name], name) for name in names if name in backup.counts]
+    return f"It holds {', '.join(counted)}." if counted else ""
+
+
+def _plural(count: int, names: str) -> str:
+    return f"{count:,} {names.removesuffix('s') if count == 1 else names}"
+
+
+def _choose(target: Target, *, latest: bool, as_json: bool) -> StoredBackup:
+    store = target.source.store
+    if target.object_name is not None:
+        return find_stored(store, target.object_name)
+    stored = list_stored(store)
+    if not latest:
+        if not as_json:
+            show_stored(stored)
+        require_object_name(target, "restore")
+    return find_newest(stored)

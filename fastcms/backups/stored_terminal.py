@@ -1,0 +1,92 @@
+"""What commands that read from a destination have in common: which one is meant, and what is there."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+from humanize import naturalsize
+from rich.markup import escape
+from rich.table import Table
+
+from fastcms.age_keys import is_readable_by_others
+from fastcms.backups.fetching import Source
+from fastcms.backups.sources import find_keys, open_source
+from fastcms.backups.stored import StoredBackup, StoredBackups, is_object_name, locate, split_address
+from fastcms.errors import InvalidInputError
+from fastcms.site import Site
+from fastcms.terminal import messages, output
+
+_DESTINATION_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
+
+IdentityOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        metavar="FILE",
+        help="Key file to decrypt with, from `fastcms backup keygen`, instead of FASTCMS_BACKUP_IDENTITY.",
+    ),
+]
+
+
+class Target(NamedTuple):
+    """A place to read from, and the one backup in it that was named, if one was."""
+
+    source: Source
+    object_name: str | None
+
+
+def is_elsewhere(text: str) -> bool:
+    """Whether somebody means a destination, or a backup in one, and not a backup of this machine."""
+    return "/" in text or (_DESTINATION_ID.fullmatch(text) is not None and not is_object_name(text))
+
+
+def open_target(site: Site, text: str, identity: Path | None) -> Target:
+    """Raises: InvalidInputError; NotFoundError."""
+    place, object_name = split_address(text)
+    key_path = identity or site.settings.backup_identity
+    keys = find_keys(site, identity)
+    if key_path is not None and is_readable_by_others(key_path):
+        messages.print(
+            f"[yellow]Warning:[/] others on this machine can read the key file: "
+            f"chmod 600 {escape(shlex.quote(str(key_path)))}"
+        )
+    return Target(open_source(site, place, keys), object_name)
+
+
+def require_object_name(target: Target, command: str) -> str:
+    """Raises: InvalidInputError when only the place was named."""
+    place = target.source.store.place
+    if target.object_name is None:
+        example = shlex.quote(locate(place, "backup_20250115_100000.zip"))
+        latest = f", or take the newest: fastcms backup restore {shlex.quote(place)} --latest"
+        raise InvalidInputError(
+            f"This names a place, and not which backup in it: {place}",
+            hint=f"See what is there: fastcms backup list {shlex.quote(place)}. Then name one, for example: "
+            f"fastcms backup {command} {example}{latest if command == 'restore' else ''}",
+            code="backup_not_chosen",
+        )
+    return target.object_name
+
+
+def show_stored(stored: StoredBackups) -> None:
+    """Show what is in a place, newest first."""
+    if not stored.items:
+        output.print(f"There are no backups in {stored.place}.", markup=False)
+        return
+    table = Table("Name", "Created (UTC)", "Size", "Encrypted", "Notes", box=None)
+    for item in stored.items:
+        table.add_row(
+            item.object_name,
+            f"{item.created:%Y-%m-%d %H:%M:%S}",
+            naturalsize(item.size_bytes),
+            "yes" if item.is_encrypted else "no",
+            f"[red]{item.problem}[/]" if item.problem else "",
+        )
+    output.print(table)
+
+
+def warn_of(stored: StoredBackup) -> None:
+    if stored.problem:
+        messages.print(f"[yellow]Warning:[/] {stored.object_name} is {stored.problem}.")
