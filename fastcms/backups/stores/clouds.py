@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from fastcms.errors import InvalidInputError
+from fastcms.errors import StoreDeniedError
 
 if TYPE_CHECKING:  # obstore has these names for type checkers only
     from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig, S3Config, S3Credential
@@ -22,16 +23,10 @@ CREDENTIAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN"),
     "file": (),
 }
-_ENDPOINT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+ENDPOINT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
-}
-# Between the tries of one request; who asked for the whole thing tries again later, too.
-_RETRY: Final[RetryConfig] = {
-    "max_retries": 3,
-    "retry_timeout": timedelta(seconds=10),
-    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=2), "base": 2},
 }
 
 
@@ -48,12 +43,32 @@ class Spot:
     @property
     def endpoint(self) -> str:
         """The server's address, empty for the cloud's own."""
-        named = (os.environ.get(name, "") for name in _ENDPOINT_NAMES[self.scheme])
+        named = (os.environ.get(name, "") for name in ENDPOINT_NAMES[self.scheme])
         return self.options.get("endpoint") or next(filter(None, named), "")
 
 
-def open_client(spot: Spot, client_options: ClientConfig) -> S3Store | GCSStore | AzureStore:
+def open_client(place: str, spot: Spot, client_options: ClientConfig) -> S3Store | GCSStore | AzureStore:
     """A client of a bucket; what is given wins over the environment, where obstore looks for the rest."""
+    try:
+        _require_sendable(spot)
+        return _open_client(spot, client_options)
+    except (BaseError, ValueError, OSError):
+        # Not `from` it: its text may have what nobody should see.
+        raise StoreDeniedError(
+            f"The credentials for {place} are incomplete, or not what they should be.",
+            hint=f"Give {_WHAT_TO_GIVE[spot.scheme]}, exactly as the cloud shows them.",
+        ) from None
+
+
+def _require_sendable(spot: Spot) -> None:
+    """Refuse the end of a line within a key, with which obstore would panic."""
+    for name in CREDENTIAL_NAMES[spot.scheme]:
+        text = spot.credentials.get(name) or os.environ.get(name, "")
+        if name != "GOOGLE_SERVICE_ACCOUNT_KEY" and not (text.isascii() and text.isprintable()):
+            raise ValueError(name)
+
+
+def _open_client(spot: Spot, client_options: ClientConfig) -> S3Store | GCSStore | AzureStore:
     client_options = {**client_options, "allow_http": spot.endpoint.startswith("http://")}
     prefix = spot.prefix or None
     if spot.scheme == "s3":
@@ -97,10 +112,7 @@ def _s3_credential(given: Mapping[str, str]) -> S3Credential | None:
     if not given:
         return None
     if not (given.get("AWS_ACCESS_KEY_ID") and given.get("AWS_SECRET_ACCESS_KEY")):
-        raise InvalidInputError(
-            "Of the credentials of S3 one half is missing.",
-            hint="Give both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-        )
+        raise ValueError("Only one half is given.")
     return {
         "access_key_id": given["AWS_ACCESS_KEY_ID"],
         "secret_access_key": given["AWS_SECRET_ACCESS_KEY"],

@@ -1,0 +1,163 @@
+"""Every command of the recovery sheet is typed as it is printed: with FastCMS, and where there is none."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from fastcms.age_keys import parse_recipients
+from fastcms.backups import service
+from fastcms.backups.encryption import encrypted
+from fastcms.backups.stores.addresses import open_store, parse_address
+from fastcms.site import Site
+from tests.e2e.conftest import clean_environment
+
+PROGRAMS = Path(sys.executable).parent
+WITH, WITHOUT = "With FastCMS", "Without FastCMS"
+
+
+class Sheet(HTMLParser):
+    """The commands of a sheet, below their headings."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.commands: dict[str, list[str]] = {}
+        self._open = self._heading = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, _attrs: object) -> None:
+        self._open = tag
+        if tag == "pre":
+            self.commands[self._heading].append("")
+
+    def handle_endtag(self, _tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open == "h2":
+            self._heading = data
+            self.commands[data] = []
+        elif self._open == "pre":
+            self.commands[self._heading][-1] += data
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where backups are kept, and what lets one in."""
+
+    address: str
+    credentials: Mapping[str, str]
+
+    def put(self, name: str, content: bytes) -> None:
+        store = open_store(parse_address(self.address), self.credentials)
+        store.put(name, [content], len(content))
+
+
+@pytest.fixture(params=["folder", "s3"])
+def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Destination:
+    if request.param == "folder":
+        (folder := tmp_path / "my nas").mkdir()
+        return Destination(folder.as_uri(), {})
+    server = request.getfixturevalue("s3_server")
+    return Destination(server.address(f"sheet-{secrets.token_hex(6)}"), server.credentials)
+
+
+@pytest.fixture
+def archive(client: TestClient, site: Site) -> Path:
+    """A backup of a site with records and files."""
+    fields = [{"name": "title", "type": "text", "required": True}]
+    client.post("/api/v1/collections", json={"name": "notes", "schema": fields})
+    for number in range(20):
+        client.post("/api/v1/collections/notes/records", json={"data": {"title": f"Note {number}"}})
+        upload = {"file": (f"späte Post {number}.bin", bytes([number]) * 10_000)}
+        assert client.post("/api/v1/files", files=upload).status_code == 201
+    return site.settings.backups_dir / service.create_backup(site).filename
+
+
+def commands_of_sheet(folder: Path, destination: Destination, *, is_encrypted: bool) -> dict[str, list[str]]:
+    """Make a key if one is wanted, and a sheet, in a folder; the sheet's commands by their headings."""
+    subprocess.run(
+        ["fastcms", "backup", *(["keygen", "--sheet", "recovery-sheet.html"] if is_encrypted else ["sheet"])],
+        cwd=folder,
+        env=clean_environment() | {"FASTCMS_BACKUP_DESTINATIONS": destination.address},
+        capture_output=True,
+        check=True,
+    )
+    return Sheet((folder / "recovery-sheet.html").read_text()).commands
+
+
+def send(archive: Path, destination: Destination, key_path: Path) -> None:
+    """Put a backup at a destination, encrypted if there is a key, beside an older one that is none."""
+    suffix, content = "", archive.read_bytes()
+    if key_path.exists():
+        public_key = key_path.read_text().split("public key: ")[1].split()[0]
+        with encrypted([content], len(content), parse_recipients([public_key])) as stream:
+            suffix, content = ".age", b"".join(stream.chunks)
+    destination.put(f"{archive.name}{suffix}", content)
+    destination.put(f"backup_20200101_000000.zip{suffix}", b"not this one")
+
+
+def type_in(folder: Path, commands: list[str], destination: Destination, path: str) -> str:
+    """Type commands in a folder, with the credentials that one has to fill in; each has to succeed."""
+    typed = "\n".join(commands)
+    for name, value in destination.credentials.items():
+        typed = typed.replace(f"export {name}=...", f"export {name}={value}")
+    assert "=..." not in typed
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail"],
+        input=typed,
+        cwd=folder,
+        env={"PATH": path, "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{typed}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def contents_of(data_dir: Path) -> tuple[list[str], dict[str, bytes]]:
+    """All rows that are no logins, and all files: what a restore has to bring back."""
+    dump = subprocess.run(
+        ["sqlite3", "-readonly", data_dir / "app.db", ".dump"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    rows = [line for line in dump if line.startswith("INSERT INTO") and "sessions" not in line]
+    files = {path.name: path.read_bytes() for path in (data_dir / "files").rglob("*") if path.is_file()}
+    return sorted(rows), files
+
+
+@pytest.mark.parametrize("is_encrypted", [True, False], ids=["encrypted", "plain"])
+def test_the_sheet_brings_a_site_back_where_there_is_no_fastcms(
+    is_encrypted: bool, destination: Destination, archive: Path, site: Site, tmp_path: Path
+) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    commands = commands_of_sheet(elsewhere, destination, is_encrypted=is_encrypted)[WITHOUT]
+    send(archive, destination, elsewhere / "backup-key.txt")
+    (programs := tmp_path / "programs").mkdir()
+    (programs / "rclone").symlink_to(PROGRAMS / "rclone")
+    path = f"{programs}:/usr/bin:/bin"
+    assert shutil.which("fastcms", path=path) is None
+    printed = type_in(elsewhere, commands, destination, path)
+    assert printed.splitlines()[-1] == "all files are whole"
+    rows, files = contents_of(elsewhere / "data")
+    assert (rows, files) == contents_of(site.settings.data_dir)
+    assert len(files) == 20
+    assert (elsewhere / "data" / "app.db").stat().st_mode & 0o77 == 0
+
+
+def test_the_sheets_one_command_brings_a_site_back_with_fastcms(
+    destination: Destination, archive: Path, site: Site, tmp_path: Path
+) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    commands = commands_of_sheet(elsewhere, destination, is_encrypted=True)[WITH]
+    send(archive, destination, elsewhere / "backup-key.txt")
+    type_in(elsewhere, commands, destination, f"{PROGRAMS}:{os.environ['PATH']}")
+    assert contents_of(elsewhere / "data") == contents_of(site.settings.data_dir)
