@@ -7,6 +7,7 @@ Format: https://github.com/C2SP/C2SP/blob/main/age.md
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -200,10 +201,16 @@ class _Sink:
     def __init__(self, channel: _Channel) -> None:
         self._channel = channel
         self._gathered = bytearray()
+        self._held_bytes = 0
         self.error: BaseException | None = None
 
     def write(self, piece: bytes) -> int:
         self._gathered += piece
+        self._held_bytes += len(piece)
+        if self._held_bytes >= _BLOCK_BYTES:
+            # pyrage holds the interpreter: without this, requests would wait for it, 5 ms each time.
+            time.sleep(0)
+            self._held_bytes = 0
         if len(self._gathered) >= _CHUNK_BYTES:
             self.flush()
         return len(piece)
