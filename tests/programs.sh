@@ -4,8 +4,8 @@
 set -uo pipefail
 cd "$1" || exit
 
-programs=(age chromium curl zip unzip sqlite3 7z bsdtar systemd-analyze)
-packages=(age chromium curl zip unzip sqlite3 p7zip-full libarchive-tools systemd)
+programs=(age chromium curl faketime zip unzip sqlite3 7z bsdtar systemd-analyze)
+packages=(age chromium curl faketime zip unzip sqlite3 p7zip-full libarchive-tools systemd)
 azurite=3.35.0
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo)

@@ -59,7 +59,7 @@ def parse_address(text: str) -> Address:
         url = urlsplit(text.strip())
     except ValueError:
         raise _refused("This is no address of a store.", f"Write {_FORMS}.") from None
-    if url.scheme not in CREDENTIAL_NAMES:
+    if url.scheme not in CREDENTIAL_NAMES or "://" not in text:
         raise _refused("This is no address of a store.", f"Write {_FORMS}.")
     if "@" in url.netloc or ":" in url.netloc:
         raise _refused(
@@ -84,13 +84,12 @@ def parse_address(text: str) -> Address:
 
 def open_store(address: Address, credentials: Mapping[str, str]) -> BackupStore:
     """The store at an address; credentials by their names win over the environment's. Nothing is sent yet."""
-    unknown = sorted(set(credentials) - set(CREDENTIAL_NAMES[address.scheme]))
-    if unknown:
-        raise InvalidInputError(
-            f"{address.scheme}:// takes no {', '.join(unknown)}.",
-            hint=f"It takes {', '.join(CREDENTIAL_NAMES[address.scheme]) or 'no credentials'}.",
+    if not set(credentials) <= set(CREDENTIAL_NAMES[address.scheme]):
+        raise _refused(
+            f"{address.scheme}:// takes other credentials than these.",
+            f"It takes {', '.join(CREDENTIAL_NAMES[address.scheme]) or 'no credentials'}.",
         )
-    given = {name: text for name, text in credentials.items() if text}
+    given = {name: text.strip() for name, text in credentials.items() if text.strip()}
     if address.scheme == "file":
         return FolderStore(address.place, Path(address.path))
     spot = Spot(address.scheme, address.bucket, address.path, address.options, given)

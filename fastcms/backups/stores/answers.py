@@ -5,7 +5,7 @@ only the HTTP status and the error's code are told, and of a broken connection t
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -22,10 +22,8 @@ from fastcms.errors import (
 )
 
 _STATUS = re.compile(r"status code: (\d{3})")
-# S3, Azure and Google's multipart uploads answer with XML, the rest of Google Cloud Storage with JSON.
-_CODE = re.compile(r"<Code>([A-Za-z]\w{1,60})</Code>|\"reason\":\s*\"([A-Za-z]\w{1,60})\"")
-# Where a machine of a cloud asks for credentials when it was given none.
-_ASKED_FOR_CREDENTIALS = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/")
+# S3, Azure and most of Google Cloud Storage answer with XML, the rest and who gives out tokens with JSON.
+_CODE = re.compile(r"<Code>([A-Za-z]\w{1,60})</Code>|\"(?:reason|error)\":\s*\"([A-Za-z]\w{1,60})\"")
 
 
 class _Meaning(NamedTuple):
@@ -70,7 +68,7 @@ _REGION = _Meaning(
 _BUSY = _Meaning(
     StoreUnreachableError,
     "{place} cannot answer at the moment",
-    "Nothing needs to be done: it is tried again. If it lasts, see how the store is doing.",
+    "Try again later. If it lasts, see how the store is doing, and whether it has space left.",
 )
 _AWAY = _Meaning(
     StoreUnreachableError,
@@ -109,6 +107,8 @@ _CODES: dict[str, _Meaning] = {
             "InvalidAuthenticationInfo",
             "InvalidToken",
             "SignatureDoesNotMatch",
+            "invalid_client",
+            "invalid_grant",
         ),
         _WRONG_KEY,
     ),
@@ -131,6 +131,20 @@ _STATUSES: dict[int, _Meaning] = {
     504: _BUSY,
     507: _FULL,
 }
+
+_TOLD_BY_TEXT = (
+    # Where a machine of a cloud asks for credentials when it was given none.
+    (re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/"), _NO_CREDENTIALS),
+    # Azure and Google have no code for it.
+    (re.compile(r"date header too old|in a reasonable timeframe"), _CLOCK),
+)
+# Where no server has answered: the kinds are those of reqwest, in the last part of the text.
+_BREAKS = (
+    (re.compile(r"certificate|TlsAlert|CorruptMessage|InvalidContentType", re.IGNORECASE), _UNTRUSTED),
+    (re.compile(r"kind: Timeout|TimedOut"), _SILENT),
+    (re.compile(r"redirect"), _REGION),
+    (re.compile(r"HTTP error|HttpError"), _AWAY),
+)
 
 
 @contextmanager
@@ -159,30 +173,19 @@ def _explain_missing(text: str, place: str, name: str) -> StoreError:
 
 def _meaning_of(error: Exception) -> _Meaning:
     text = str(error)
-    if _ASKED_FOR_CREDENTIALS.search(text):
-        return _NO_CREDENTIALS
+    if told := _find(_TOLD_BY_TEXT, text):
+        return told
     if (code := _code_in(text)) in _CODES:
         return _CODES[code]
     if found := _STATUS.search(text):
         return _STATUSES.get(int(found[1]), _FAILED)
-    if "redirect" in text:
-        return _REGION
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return _FORBIDDEN
-    return _meaning_of_break(text)
+    return _find(_BREAKS, text) or _FAILED
 
 
-def _meaning_of_break(text: str) -> _Meaning:
-    """What no server has answered to; the kinds are those of reqwest, in the text's last part."""
-    if re.search(
-        r"InvalidCertificate|certificate|TlsAlert|CorruptMessage|InvalidContentType", text, re.IGNORECASE
-    ):
-        return _UNTRUSTED
-    if re.search(r"kind: Timeout|TimedOut|operation timed out", text):
-        return _SILENT
-    if "HTTP error" in text or "HttpError" in text:
-        return _AWAY
-    return _FAILED
+def _find(meanings: Sequence[tuple[re.Pattern[str], _Meaning]], text: str) -> _Meaning | None:
+    return next((meaning for pattern, meaning in meanings if pattern.search(text)), None)
 
 
 def _tell(meaning: _Meaning, text: str, place: str) -> StoreError:

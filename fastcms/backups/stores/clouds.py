@@ -16,12 +16,19 @@ from fastcms.errors import StoreDeniedError
 if TYPE_CHECKING:  # obstore has these names for type checkers only
     from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig, S3Config, S3Credential
 
+Client = S3Store | GCSStore | AzureStore
+
 # What credentials each kind of store takes, by the names of the environment variables that hold them, too.
 CREDENTIAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     "gs": ("GOOGLE_SERVICE_ACCOUNT_KEY",),
     "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN"),
     "file": (),
+}
+_WHAT_TO_GIVE: Final[Mapping[str, str]] = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_SERVICE_ACCOUNT_KEY, which is the whole of the key's JSON file",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
 }
 ENDPOINT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
@@ -47,11 +54,48 @@ class Spot:
         return self.options.get("endpoint") or next(filter(None, named), "")
 
 
-def open_client(place: str, spot: Spot, client_options: ClientConfig) -> S3Store | GCSStore | AzureStore:
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a store; who wants the whole of something tries again later, too.
+
+    A request that sends a part must be over in `send`: that bounds how slow a line may be (three parts of
+    8 MiB at once: 42 kB a second), and how long a dead one goes unnoticed. An answer may take as long as it
+    likes, but not pause for longer than `silence`.
+    """
+
+    connect: timedelta = timedelta(seconds=10)
+    silence: timedelta = timedelta(seconds=60)
+    send: timedelta = timedelta(minutes=10)
+    retries: int = 3
+    retry: timedelta = timedelta(seconds=10)
+
+    @property
+    def for_answers(self) -> ClientConfig:
+        return {
+            "connect_timeout": self.connect,
+            "read_timeout": self.silence,
+            "timeout": timedelta(days=7),  # of a whole answer; without it, it would be half a minute
+        }
+
+    @property
+    def for_sending(self) -> ClientConfig:
+        return {"connect_timeout": self.connect, "timeout": self.send}
+
+    @property
+    def for_retries(self) -> RetryConfig:
+        return {
+            "max_retries": self.retries,
+            "retry_timeout": self.retry,
+            "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=2)},
+        }
+
+
+def open_client(place: str, spot: Spot, waits: ClientConfig, retries: RetryConfig) -> Client:
     """A client of a bucket; what is given wins over the environment, where obstore looks for the rest."""
+    waits = {**waits, "allow_http": spot.endpoint.startswith("http://")}
     try:
         _require_sendable(spot)
-        return _open_client(spot, client_options)
+        return _open_client(spot, client_options=waits, retry_config=retries)
     except (BaseError, ValueError, OSError):
         # Not `from` it: its text may have what nobody should see.
         raise StoreDeniedError(
@@ -68,8 +112,7 @@ def _require_sendable(spot: Spot) -> None:
             raise ValueError(name)
 
 
-def _open_client(spot: Spot, client_options: ClientConfig) -> S3Store | GCSStore | AzureStore:
-    client_options = {**client_options, "allow_http": spot.endpoint.startswith("http://")}
+def _open_client(spot: Spot, *, client_options: ClientConfig, retry_config: RetryConfig) -> Client:
     prefix = spot.prefix or None
     if spot.scheme == "s3":
         access = _s3_credential(spot.credentials)
@@ -78,7 +121,7 @@ def _open_client(spot: Spot, client_options: ClientConfig) -> S3Store | GCSStore
             prefix=prefix,
             config=_s3_config(spot),
             client_options=client_options,
-            retry_config=_RETRY,
+            retry_config=retry_config,
             credential_provider=(lambda: access) if access else None,
         )
     if spot.scheme == "gs":
@@ -87,14 +130,14 @@ def _open_client(spot: Spot, client_options: ClientConfig) -> S3Store | GCSStore
             prefix=prefix,
             config=_gcs_config(spot),
             client_options=client_options,
-            retry_config=_RETRY,
+            retry_config=retry_config,
         )
     return AzureStore(
         spot.bucket,
         prefix=prefix,
         config=_azure_config(spot),
         client_options=client_options,
-        retry_config=_RETRY,
+        retry_config=retry_config,
     )
 
 

@@ -13,8 +13,8 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from fastcms.backups.stores.base import (
     CHUNK_BYTES,
@@ -77,7 +77,7 @@ class FolderStore:
             partial_path = self._folder / f".{name}.{secrets.token_hex(4)}.partial"
             descriptor = os.open(partial_path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
-            with os.fdopen(descriptor, "w+b") as file:
+            with os.fdopen(descriptor, "w+b", buffering=0) as file:
                 self._write(file, exactly(chunks, size_bytes))
             with self._explained():
                 partial_path.replace(self._folder / name)
@@ -119,10 +119,12 @@ class FolderStore:
     def check(self) -> None:
         check_store(self)
 
-    def _write(self, file: BinaryIO, chunks: Iterable[bytes]) -> None:
+    def _write(self, file: FileIO, chunks: Iterable[bytes]) -> None:
         for chunk in chunks:  # what these raise is not the store's
-            with self._explained():
-                file.write(chunk)
+            rest = memoryview(chunk)
+            while rest:
+                with self._explained():
+                    rest = rest[file.write(rest) :]
         with self._explained():
             sync(file)
 

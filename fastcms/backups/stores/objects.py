@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import obstore
@@ -24,7 +22,7 @@ from fastcms.backups.stores.base import (
     exactly,
     require_name,
 )
-from fastcms.backups.stores.clouds import Spot, open_client
+from fastcms.backups.stores.clouds import Patience, Spot, open_client
 from fastcms.errors import (
     StoredObjectChangedError,
     StoredObjectMissingError,
@@ -39,37 +37,16 @@ if TYPE_CHECKING:  # obstore has these names for type checkers only
 _LEAST_PART_BYTES: Final = 8 * 1024**2
 _MOST_PARTS: Final = 9_000
 _PARTS_AT_ONCE: Final = 3
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait for a store.
-
-    A request that sends a part must be over in `send`: that bounds how slow a line may be (three parts of
-    8 MiB at once: 42 kB a second), and how long a dead one goes unnoticed. An answer may take as long as it
-    likes, but not pause for longer than `silence`.
-    """
-
-    connect: timedelta = timedelta(seconds=10)
-    silence: timedelta = timedelta(seconds=60)
-    send: timedelta = timedelta(minutes=10)
+_PATIENCE: Final = Patience()
 
 
 class ObjectStore:
     """Objects directly below a prefix of a bucket."""
 
-    def __init__(self, place: str, spot: Spot, patience: Patience = Patience()) -> None:
+    def __init__(self, place: str, spot: Spot, patience: Patience = _PATIENCE) -> None:
         self.place = place
-        with explained(place):
-            self._asking = open_client(
-                spot,
-                {
-                    "connect_timeout": patience.connect,
-                    "read_timeout": patience.silence,
-                    "timeout": timedelta(days=7),
-                },
-            )
-            self._sending = open_client(spot, {"connect_timeout": patience.connect, "timeout": patience.send})
+        self._asking = open_client(place, spot, patience.for_answers, patience.for_retries)
+        self._sending = open_client(place, spot, patience.for_sending, patience.for_retries)
 
     def list(self) -> list[StoredObject]:
         with explained(self.place):
@@ -80,13 +57,16 @@ class ObjectStore:
 
     def find(self, name: str) -> StoredObject | None:
         require_name(name)
-        with explained(self.place):
-            try:
+        try:
+            with explained(self.place, name):
                 return _as_stored(obstore.head(self._asking, name))
-            except FileNotFoundError:
-                pass
-        self._require_bucket()
-        return None
+        except StoreUnreachableError:
+            raise
+        except StoreError as error:
+            self._require_bucket()  # an answer to HEAD has no body that says why; one to a listing has
+            if isinstance(error, StoredObjectMissingError):
+                return None
+            raise
 
     def put(self, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
         require_name(name)
