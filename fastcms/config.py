@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     backup_destinations: SecretStr = Field(
         SecretStr(""),
         description="Where backups are copied to: addresses with spaces between, such as "
-        "`s3://bucket/folder file:///mnt/nas/backups`. Credentials are taken from each cloud's own variables.",
+        "`s3://bucket/folder file:///mnt/nas/backups`. Credentials stand in each cloud's own variables.",
     )
     backup_copy_limit: Annotated[ByteSize, Field(ge=1000)] | None = Field(
         None, description="How many bytes a second copying to one destination may send, such as `5MB`."

@@ -19,6 +19,7 @@ import fastcms
 from fastcms.accounts.dependencies import OptionalCaller, check_scope, get_caller
 from fastcms.accounts.schemas import Scope
 from fastcms.backups import history, restoring
+from fastcms.backups.elsewhere import Elsewhere
 from fastcms.backups.engine.pending import Kind
 from fastcms.backups.history import RunKind
 from fastcms.backups.job_files import JobState
@@ -148,6 +149,8 @@ def _describe_status(site: Site) -> Iterator[Metric]:
     yield reasons
     if status.storage is not None:
         yield from _describe_storage(status.storage)
+    if status.elsewhere is not None:
+        yield from _describe_elsewhere(status.elsewhere)
     unseen = [reason.message for reason in status.reasons if reason.code == "cannot_look"]
     if unseen:  # then nobody knows whether one is overdue
         raise BackupError(unseen[0])
@@ -155,6 +158,25 @@ def _describe_status(site: Site) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "fastcms_backup_overdue", "Whether a backup should be there and is not.", is_overdue
     )
+
+
+def _describe_elsewhere(elsewhere: Elsewhere) -> Iterator[Metric]:
+    text = "Copies of backups at a destination, by what has become of them."
+    copies = GaugeMetricFamily("fastcms_backup_copies", text, labels=["destination", "state"])
+    text = "Size of the copies at a destination."
+    size = GaugeMetricFamily("fastcms_backup_copies_size_bytes", text, labels=["destination"])
+    text = "When the newest backup was made that has a copy at a destination; 0 when none has."
+    newest = GaugeMetricFamily("fastcms_backup_newest_copy_timestamp_seconds", text, labels=["destination"])
+    text = "Whether a destination could be used when it was last looked at."
+    reachable = GaugeMetricFamily("fastcms_backup_destination_up", text, labels=["destination"])
+    for found in elsewhere.destinations:
+        for state in ("copied", "waiting", "failed"):
+            copies.add_metric([found.place, state], getattr(found, state))
+        size.add_metric([found.place], found.copied_bytes)
+        created = found.newest_copy.created.timestamp() if found.newest_copy else 0
+        newest.add_metric([found.place], created)
+        reachable.add_metric([found.place], found.failing_since is None)
+    yield from (copies, size, newest, reachable)
 
 
 def _describe_storage(storage: Storage) -> Iterator[Metric]:

@@ -39,9 +39,11 @@ from fastcms.site import Site
 
 _MARK = "alarms"
 # Beside all that needs attention: this will, unless somebody acts before. Until then, nothing old is removed.
-_ALARMING_WARNINGS = frozenset({"space_low", "history_begun_anew", "prune_failed", "verification_old"})
+_ALARMING_WARNINGS = frozenset(
+    {"space_low", "history_begun_anew", "prune_failed", "verification_old", "copy_refused"}
+)
 # What has become worse is not over.
-_BECOMES = {"space_low": "space_critical"}
+_BECOMES = {"space_low": "space_critical", "copy_refused": "destination_unreachable"}
 _REPEATED_AFTER = timedelta(days=1)
 # What was told to be over is not told anew for so long: it may come and go.
 _QUIET_FOR = timedelta(hours=1)

@@ -92,7 +92,7 @@ def find_destination(site: Site, text: str) -> Destination:
     for destination in list_destinations(site):
         if text in (destination.id, destination.place):
             return destination
-    raise _unknown(text)
+    raise _unknown()
 
 
 def open_destination(site: Site, destination: Destination) -> BackupStore:
@@ -103,7 +103,7 @@ def open_destination(site: Site, destination: Destination) -> BackupStore:
     for named in _list_named(site):
         if named.destination.id == destination.id:
             return open_store(named.address, named.credentials)
-    raise _unknown(destination.place)
+    raise _unknown()
 
 
 def add_destination(site: Site, text: str, credentials: Mapping[str, str]) -> Destination:
@@ -142,9 +142,10 @@ def remove_destination(site: Site, destination_id: str) -> Destination:
     return destination
 
 
-def _unknown(text: str) -> NotFoundError:
+def _unknown() -> NotFoundError:
+    # What was asked for is not repeated: there may be a password in it.
     return NotFoundError(
-        f"There is no destination {text[:100]!r}.",
+        "There is no destination with this id or address.",
         hint="`fastcms backup destinations` lists them.",
         code="destination_not_found",
     )

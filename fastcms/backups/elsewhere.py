@@ -18,6 +18,7 @@ from fastcms.backups.destinations import (
 from fastcms.backups.far_side import FarSide, read_far_side, try_again
 from fastcms.backups.schemas import Backup
 from fastcms.backups.service import CLOCKS_MAY_DIFFER, time_of
+from fastcms.backups.stores.addresses import parse_address
 from fastcms.database import utc_now
 from fastcms.logs import get_logger
 from fastcms.noting import note
@@ -146,8 +147,8 @@ def add_destination(
 
     Raises: InvalidInputError; ConflictError; ConfigError; BackupError.
     """
+    note(place=parse_address(address).place)
     destination = destinations.add_destination(site, address, credentials)
-    note(place=destination.place)
     get_logger().info("destination added", place=destination.place, by=added_by)
     try_again(site, destination, utc_now())
     return show_destination(site, destination.id)
@@ -155,13 +156,14 @@ def add_destination(
 
 def remove_destination(site: Site, text: str, removed_by: str) -> Destination:
     """Copy no more to a place; the copies that are there stay. Raises: NotFoundError; ConflictError."""
-    destination = destinations.remove_destination(site, find_destination(site, text).id)
+    destination = find_destination(site, text)
     note(place=destination.place)
+    destinations.remove_destination(site, destination.id)
     get_logger().info("destination removed", place=destination.place, by=removed_by)
     return destination
 
 
-def test_destination(site: Site, text: str) -> Destination:
+def try_destination(site: Site, text: str) -> Destination:
     """Write, read and remove a tiny object there. What waited for its next try waits no longer.
 
     Raises: NotFoundError; the StoreError that says what is wrong; ConfigError; InvalidInputError.

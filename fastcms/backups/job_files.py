@@ -69,8 +69,8 @@ class Job(BaseModel):
     """Long work, while it runs and after it has ended; times are UTC.
 
     `result` is what the answer would have been without a job, `error` why there is none. Bytes count what is
-    to be done, which may be more than what is written. What is not known yet is null. `place` is where a backup
-    is copied to.
+    to be done, which may be more than what is written. What is not known yet is null. `place` is where a
+    backup is copied to.
     """
 
     id: str

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from fastcms.backups.backup_settings import BackupSettings
 from fastcms.backups.creation import RESTORE_REFUSED
+from fastcms.backups.elsewhere import Elsewhere
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.history import VerificationLevel, VerificationOutcome
 from fastcms.backups.job_files import Trigger
@@ -24,6 +25,8 @@ OLD = timedelta(days=8)
 # A monthly one by two weeks.
 _VERIFIED_LONG_AGO = timedelta(days=45)
 _LATELY = timedelta(days=7)
+# A line may be down for a night; and a first copy takes its time.
+_WITHOUT_COPIES = timedelta(days=1)
 
 
 class ReasonLevel(StrEnum):
@@ -78,6 +81,7 @@ class Facts(NamedTuple):
     has_made_any: bool = False
     prune_error: str | None = None
     damaged_history: Path | None = None
+    elsewhere: Elsewhere | None = None
 
     @property
     def newest(self) -> Backup | None:
@@ -288,6 +292,44 @@ def _future(facts: Facts) -> Iterator[Reason]:
         )
 
 
+def _destinations(facts: Facts) -> Iterator[Reason]:
+    elsewhere = facts.elsewhere
+    if elsewhere is not None and elsewhere.problem is not None:
+        yield attention(
+            "destination_invalid", elsewhere.problem, "Correct it: nothing is copied there until then."
+        )
+    for found in elsewhere.destinations if elsewhere else ():
+        if found.failing_since is not None and facts.now - found.failing_since > _WITHOUT_COPIES:
+            yield attention(
+                "destination_unreachable",
+                f"{found.place} could not be used since {say_when(found.failing_since)}: {found.reason}",
+                f"{found.hint} Then try it: `fastcms backup destination test {found.id}`.".strip(),
+            )
+
+
+def _copies_failed(facts: Facts) -> Iterator[Reason]:
+    """At once, for it may be mended while it is known what was changed; some need somebody to mend it."""
+    for found in facts.elsewhere.destinations if facts.elsewhere else ():
+        if found.failing_since is not None and facts.now - found.failing_since > _WITHOUT_COPIES:
+            continue  # said already
+        if found.failed_copy is not None or found.failing_since is not None:
+            failed = found.failed_copy
+            what = f"{failed.filename} could not be copied to {found.place}" if failed else found.place
+            reason = found.reason or (failed.reason if failed else "")
+            code = "copy_refused" if found.needs_somebody else "copy_failed"
+            yield warning(code, f"{what}: {reason}", found.hint or (failed.hint if failed else ""))
+
+
+def _uncopied(facts: Facts) -> Iterator[Reason]:
+    since = facts.elsewhere.uncopied_since if facts.elsewhere else None
+    if since is not None and facts.now - since > _WITHOUT_COPIES:
+        yield attention(
+            "copy_missing",
+            f"No backup has a copy elsewhere that was made since {say_when(since)}.",
+            "`fastcms backup destinations` says why. If one is being copied over a slow line, wait for it.",
+        )
+
+
 _FINDERS: tuple[Callable[[Facts], Iterator[Reason]], ...] = (
     _last_failed,
     _overdue,
@@ -304,6 +346,9 @@ _FINDERS: tuple[Callable[[Facts], Iterator[Reason]], ...] = (
     _rolled_back,
     _history,
     _future,
+    _destinations,
+    _copies_failed,
+    _uncopied,
 )
 
 

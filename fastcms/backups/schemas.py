@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from fastcms.backups.copies import Copy
 from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.pending import Kind, PendingRestore, RestoreReceipt
 from fastcms.backups.engine.undo import SafetyCopy
@@ -68,6 +69,17 @@ class CreatedBackup(BaseModel):
     counts: dict[str, int]
 
 
+class ShownCopy(TypedDict):
+    """A copy of a backup elsewhere, or what has become of it; `since` is when that began."""
+
+    destination: str
+    place: str
+    state: str
+    since: str
+    reason: str | None
+    is_encrypted: bool
+
+
 class ListedBackup(TypedDict):  # checking a list of models takes four times as long
     filename: str
     name: str
@@ -80,6 +92,7 @@ class ListedBackup(TypedDict):  # checking a list of models takes four times as 
     pinned: bool
     verification: str | None
     verified: str | None
+    copies: list[ShownCopy]
 
 
 class BackupDetails(BaseModel):
@@ -109,6 +122,7 @@ class BackupDetails(BaseModel):
     verified_level: str | None
     verification: str | None
     verified_reason: str | None
+    copies: list[ShownCopy]
 
 
 class BackupList(BaseModel):
@@ -231,8 +245,24 @@ def describe_created(backup: Backup) -> CreatedBackup:
     )
 
 
-def describe_list(backups: Sequence[Backup]) -> BackupList:
-    """What the API and `fastcms backup list --json` say of all backups."""
+def describe_copies(copies: Sequence[Copy]) -> list[ShownCopy]:
+    return [
+        {
+            "destination": copy.destination,
+            "place": copy.place,
+            "state": copy.state,
+            "since": copy.since,
+            "reason": copy.reason,
+            "is_encrypted": copy.is_encrypted,
+        }
+        for copy in copies
+    ]
+
+
+def describe_list(
+    backups: Sequence[Backup], copies: Mapping[str, Sequence[Copy]] = MappingProxyType({})
+) -> BackupList:
+    """What the API and `fastcms backup list --json` say of all backups; copies by the names of backups."""
     items: list[ListedBackup] = [
         {
             "filename": backup.filename,
@@ -246,6 +276,7 @@ def describe_list(backups: Sequence[Backup]) -> BackupList:
             "pinned": backup.notes.pinned is not None,
             "verification": backup.notes.verified_outcome,
             "verified": backup.notes.verified,
+            "copies": describe_copies(copies.get(backup.filename, ())),
         }
         for backup in backups
     ]
@@ -253,7 +284,9 @@ def describe_list(backups: Sequence[Backup]) -> BackupList:
     return BackupList.model_construct(items=items, total=len(items))
 
 
-def describe_details(backup: Backup, manifest: BackupManifest, origin: Origin | None) -> BackupDetails:
+def describe_details(
+    backup: Backup, manifest: BackupManifest, origin: Origin | None, copies: Sequence[Copy] = ()
+) -> BackupDetails:
     """What the API, and `fastcms backup import --json`, say of one backup."""
     return BackupDetails(
         filename=backup.filename,
@@ -276,6 +309,7 @@ def describe_details(backup: Backup, manifest: BackupManifest, origin: Origin | 
         verified_level=backup.notes.verified_level,
         verification=backup.notes.verified_outcome,
         verified_reason=backup.notes.verified_reason,
+        copies=describe_copies(copies),
     )
 
 

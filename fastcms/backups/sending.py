@@ -5,7 +5,7 @@ object of it: a process that is killed in between leaves one that the next attem
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,7 +154,9 @@ def _recognize(
             raise _occupied(sending.store, copy) from None
         return _copied(known._replace(sha256=read.sha256), there, Checked.DECRYPTED)
     # Without the key, nobody can tell more than that it has the right name, size and kind.
-    if not looks_encrypted(next(iter(sending.store.read(there.name, 0, _HEAD_BYTES)), b"")):
+    with closing(sending.store.read(there.name, 0, _HEAD_BYTES)) as chunks:
+        head = next(chunks, b"")
+    if not looks_encrypted(head):
         raise _occupied(sending.store, copy)
     return _copied(known._replace(archive_sha256=None), there, None)
 

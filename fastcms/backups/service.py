@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fastcms.backups import history
+from fastcms.backups.copies import copies_by_filename
 from fastcms.backups.creation import write_backup
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.paths import DataPaths, beside
@@ -142,7 +143,8 @@ def describe_backup(site: Site, filename: str) -> BackupDetails:
     backup = find_backup(site, filename)
     path = Path(backup.path)
     with explained("Reading the backup"), open_archive(path) as archive:
-        return describe_details(backup, archive.manifest, read_origin(path))
+        copies = copies_by_filename(site, filename).get(filename, ())
+        return describe_details(backup, archive.manifest, read_origin(path), copies)
 
 
 def path_of(paths: DataPaths, created: datetime) -> Path:

@@ -10,6 +10,7 @@ from rich.table import Table
 from fastcms.backups import schedule, service, upkeep
 from fastcms.backups.backup_settings import BackupSettings
 from fastcms.backups.commands import backup_app, site_of
+from fastcms.backups.copying import copy_missing
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.job_files import JobState
 from fastcms.backups.schedule import Duty
@@ -59,7 +60,7 @@ def change(
 
 @backup_app.command("run-due")
 def run_due(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Do what the schedule says is due, once: for cron and systemd timers, beside a server or without one."""
+    """Do what is due and copy what is missing, once: for cron and systemd timers, beside a server or alone."""
     with errors_as_exit_codes(as_json=as_json):
         service.require_database(peek_site(context))
         site = open_site(context)
@@ -69,6 +70,7 @@ def run_due(context: typer.Context, as_json: JsonOption = False) -> None:
             runs = upkeep.run_due(site)
         except BackupBusyError as error:
             busy = error.message
+        runs += copy_missing(site)
         now = utc_now()
         next_backup = schedule.next_run(site, Duty.BACKUP, now)
         if as_json:
@@ -81,7 +83,7 @@ def run_due(context: typer.Context, as_json: JsonOption = False) -> None:
                     "next_verification": next_verification,
                 }
             )
-        elif busy is not None:
+        elif busy is not None and not runs:
             messages.print(f"Nothing was done: {busy}", markup=False)
         else:
             _print_runs(runs, next_backup)
@@ -145,6 +147,11 @@ def _print_runs(runs: list[Run], next_backup: datetime | None) -> None:
 
 
 def _describe_run(run: Run) -> str:
+    place = run.details.get("destination")
     if run.kind is RunKind.PRUNE:
-        return f"Removed {len(run.details['removed'])} old backup(s)."
+        return (
+            f"Removed {len(run.details['removed'])} old {f'copies from {place}' if place else 'backup(s)'}."
+        )
+    if run.kind is RunKind.COPY:
+        return f"Copied {run.backup_filename} to {place}."
     return f"{'Created' if run.kind is RunKind.CREATE else 'Verified'} {run.backup_filename}."

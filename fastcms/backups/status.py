@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from fastcms.backups import history, notifications, restoring, schedule
 from fastcms.backups.backup_settings import read_settings, settings_problem
+from fastcms.backups.elsewhere import Elsewhere, describe_elsewhere
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.folder import explained
@@ -85,6 +86,7 @@ class Status(BaseModel):
 
     `is_safe` is about the backups that are there, also while the next one is being made. `verified` is the
     newest backup that is known to be sound, `verified_in_full` the newest that was restored as a test.
+    `elsewhere` says where there are copies.
     """
 
     state: SafetyState
@@ -98,6 +100,7 @@ class Status(BaseModel):
     verified: Verified | None
     verified_in_full: Verified | None
     storage: Storage | None
+    elsewhere: Elsewhere | None
 
 
 class _Remembered(NamedTuple):
@@ -142,6 +145,7 @@ def describe_status(
     own = [backup for backup in listed if backup.kind is not BackupKind.UPLOADED]
     counted = [backup for backup in own if not is_from_the_future(backup, now)]
     newest = counted[0] if counted else None
+    elsewhere = _try(unseen, warning, "the copies", lambda: describe_elsewhere(site, counted, now), None)
     contents = _look_into(newest, remembered.succeeded)
     facts = Facts(
         now=now,
@@ -162,6 +166,7 @@ def describe_status(
         has_made_any=remembered.succeeded is not None,
         prune_error=remembered.pruned.error.detail if remembered.pruned and remembered.pruned.error else None,
         damaged_history=remembered.damaged_history,
+        elsewhere=elsewhere,
     )
     is_running = any(job.is_running and job.kind is JobKind.CREATE for job in jobs)
     return _describe(facts, find_reasons(facts, unseen), remembered.next_run, is_running=is_running)
@@ -182,6 +187,7 @@ def _describe(facts: Facts, reasons: list[Reason], next_run: datetime | None, *,
         verified=_describe_verified(find_verified(facts.backups), facts.now),
         verified_in_full=_describe_verified(find_verified(facts.backups, VerificationLevel.FULL), facts.now),
         storage=facts.storage,
+        elsewhere=facts.elsewhere,
     )
 
 

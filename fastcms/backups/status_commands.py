@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from fastcms.backups import history, restoring
 from fastcms.backups.commands import backup_app, site_of
+from fastcms.backups.elsewhere import Elsewhere
 from fastcms.backups.history import Run, RunKind, VerificationLevel
 from fastcms.backups.job_files import JobState
 from fastcms.backups.reasons import ReasonLevel
@@ -131,12 +132,24 @@ def _describe_backups(status: Status) -> Iterator[str]:
         yield "Next backup: the schedule is off."
     else:
         yield "Next backup: not known."
+    if status.elsewhere is not None:
+        yield _describe_elsewhere(status.elsewhere)
     if status.storage is not None:
         disk = status.storage.disk
         yield (
             f"Space: {naturalsize(disk.free_bytes)} of {naturalsize(disk.total_bytes)} are free; "
             f"{status.storage.backups} backup(s) take {naturalsize(status.storage.backups_bytes)}."
         )
+
+
+def _describe_elsewhere(elsewhere: Elsewhere) -> str:
+    copies = [found.newest_copy for found in elsewhere.destinations if found.newest_copy is not None]
+    newest = max(copies, key=lambda copy: copy.created, default=None)
+    if newest is None:
+        return elsewhere.hint or "Newest copy elsewhere: none yet."
+    waiting = sum(found.waiting + found.failed for found in elsewhere.destinations)
+    more = f"; {waiting:,} to be made" if waiting else ""
+    return f"Newest copy elsewhere: {newest.filename}, {_ago(newest.created)}{more}."
 
 
 def _describe_storage(storage: Storage) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from fastcms.backups import alarms, history, jobs, notifications, pruning, schedule, service, tasks
+from fastcms.backups.copying import keep_copying
 from fastcms.backups.delivery import HeartbeatSignal
 from fastcms.backups.folder import data_paths
 from fastcms.backups.history import Run, RunKind, VerificationLevel
@@ -36,10 +37,11 @@ def keeping_up(site: Site) -> Iterator[None]:
     """Look in the background for what is due, for as long as the server runs; then cancel what is at work.
 
     Alarms have a thread of their own: they are raised while a backup takes hours, and when none can be made.
+    So has copying, which may take days and keeps nobody waiting.
     """
     threads = [
         threading.Thread(target=work, args=[site], name=work.__name__, daemon=True)
-        for work in (_keep_up, _keep_raising_alarms)
+        for work in (_keep_up, _keep_raising_alarms, keep_copying)
     ]
     for thread in threads:
         thread.start()

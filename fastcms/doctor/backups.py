@@ -7,6 +7,7 @@ from pathlib import Path
 from humanize import naturaldelta, naturalsize
 
 from fastcms.backups.creation import RESTORE_REFUSED
+from fastcms.backups.elsewhere import list_states
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.extraction import extract_archive
 from fastcms.backups.engine.manifest import BackupManifest
@@ -18,7 +19,7 @@ from fastcms.backups.service import find_newest, list_backups
 from fastcms.backups.status import describe_status
 from fastcms.doctor.database import open_unchanged
 from fastcms.doctor.files import find_unknown
-from fastcms.doctor.findings import Finding, Subject, name_some, ok, problem, warning
+from fastcms.doctor.findings import Finding, Subject, name_some, note, ok, problem, warning
 from fastcms.errors import ArchiveError
 from fastcms.site import new_site
 from fastcms.sqlite import sqlite3
@@ -56,6 +57,22 @@ def check_status(subject: Subject) -> Iterator[Finding]:
     if newest is not None and status.is_safe:
         age = naturaldelta(subject.now - newest.created)
         yield ok("backups", f"{status.sentence}: the newest backup, {newest.filename}, is {age} old")
+
+
+def check_destinations(subject: Subject) -> Iterator[Finding]:
+    """Say how each destination was found last; what is wrong there, the status says."""
+    site = new_site(subject.settings)
+    for found in list_states(site, subject.now):
+        if found.newest_copy is not None and found.failing_since is None:
+            age = naturaldelta(subject.now - found.newest_copy.created)
+            copies = f"{found.copied:,} copies, the newest of a backup that is {age} old"
+            yield ok("destination", f"{found.place} has {copies}")
+        elif found.reachable is None:
+            yield note(
+                "destination_unseen",
+                f"{found.place} was not looked at so far.",
+                f"The server does so by itself; to try it now: `fastcms backup destination test {found.id}`.",
+            )
 
 
 def check_history(subject: Subject) -> Iterator[Finding]:
