@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from fastcms.config import load_settings
-from fastcms.doctor import backups, database, files, folders, machine, restores
+from fastcms.doctor import backups, database, files, folders, keys, machine, restores
 from fastcms.doctor.findings import Check, Finding, Subject, problem
 from fastcms.errors import ConfigError, FastCMSError
 from fastcms.sqlite import sqlite3
@@ -27,7 +27,13 @@ CHECKS: Mapping[str, Sequence[Check]] = {
         restores.check_left_overs,
         restores.check_safety_copy,
     ),
-    "Backups": (backups.check_status, backups.check_archives, backups.check_history),
+    "Backups": (
+        backups.check_status,
+        backups.check_archives,
+        backups.check_destinations,
+        keys.check_keys,
+        backups.check_history,
+    ),
 }
 
 WITHOUT_DATA_FOLDER: Mapping[str, Sequence[Check]] = {
