@@ -11,7 +11,7 @@ import pytest
 
 from fastcms.backups.stores.clouds import Patience, Spot
 from fastcms.backups.stores.objects import ObjectStore
-from fastcms.errors import StoreError
+from fastcms.errors import StoreError, StoreMissingError
 
 SECRET = "kept-by-nobody-else"
 CREDENTIALS = {
@@ -30,6 +30,8 @@ TOO_OLD_FOR_AZURE = """<?xml version="1.0" encoding="utf-8"?><Error><Code>Authen
 <Message>Server failed to authenticate the request.</Message>
 <AuthenticationErrorDetail>Request date header too old: 'Mon, 23 Nov 2026 10:00:00 GMT'
 </AuthenticationErrorDetail></Error>"""
+
+OBJECT = {"Last-Modified": "Wed, 15 Jan 2025 10:00:00 GMT", "ETag": '"1"'}
 
 
 def error_of(code: str) -> str:
@@ -112,6 +114,21 @@ def test_a_server_that_takes_everything_and_keeps_nothing_is_no_store() -> None:
                 act()
 
 
+@pytest.mark.parametrize("odd", ["folder//x", "folder/&#10;", "folder/../x", "folder/sub/./x"])
+def test_an_odd_name_of_somebody_else_does_not_stop_an_upload_and_a_listing_tells_of_it(odd: str) -> None:
+    contents = (
+        "<Contents><Key>{}</Key><LastModified>2025-01-15T10:00:00Z</LastModified><Size>1</Size></Contents>"
+    )
+    keys = contents.format("folder/x") + contents.format(odd)
+    listing = f"<ListBucketResult><IsTruncated>false</IsTruncated>{keys}</ListBucketResult>"
+    with answering(404, listing, {}) as elsewhere, answering(200, listing, OBJECT) as endpoint:
+        with pytest.raises(StoreError, match="whose name cannot be read"):
+            store_at(endpoint).list()
+        assert store_at(endpoint).put("x", [listing.encode()], len(listing)).stored.name == "x"
+        with pytest.raises(StoreMissingError):
+            store_at(elsewhere).put("x", [b"x"], 1)
+
+
 def test_no_credentials_at_all_are_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of Amazon's would be asked for its own; this one has none."""
     for name in CREDENTIALS["s3"]:
@@ -128,8 +145,7 @@ def test_no_credentials_at_all_are_told_as_that(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_server_that_sends_other_sizes_than_it_says_is_not_believed() -> None:
-    headers = {"Last-Modified": "Wed, 15 Jan 2025 10:00:00 GMT", "ETag": '"1"', "Content-Length": "100"}
-    with answering(200, "short", headers) as endpoint:
+    with answering(200, "short", {**OBJECT, "Content-Length": "100"}) as endpoint:
         store = store_at(endpoint)
         with pytest.raises(StoreError) as caught:
             list(store.read("x"))

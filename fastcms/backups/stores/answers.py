@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError, UnauthenticatedError
 
 from fastcms.errors import (
     StoreClockError,
@@ -84,6 +84,11 @@ _UNTRUSTED = _Meaning(
     StoreUnreachableError,
     "The connection to {place} cannot be secured",
     "See whether its certificate is valid, and whether the endpoint begins with https:// or http:// rightly.",
+)
+_ODD_NAME = _Meaning(
+    StoreError,
+    "{place} holds an object whose name cannot be read",
+    "Rename or remove what has // or control characters in its name, or choose an empty folder.",
 )
 _FAILED = _Meaning(
     StoreError,
@@ -173,6 +178,8 @@ def _explain_missing(text: str, place: str, name: str) -> StoreError:
 
 def _meaning_of(error: Exception) -> _Meaning:
     text = str(error)
+    if isinstance(error, InvalidPathError):
+        return _ODD_NAME
     if told := _find(_TOLD_BY_TEXT, text):
         return told
     if (code := _code_in(text)) in _CODES:

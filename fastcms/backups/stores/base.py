@@ -44,7 +44,10 @@ class BackupStore(Protocol):
         """Its address, without credentials."""
 
     def list(self) -> list[StoredObject]:
-        """All complete objects directly in this place, by name, also those that others have put there."""
+        """All complete objects directly in this place, by name, also those that others have put there.
+
+        Names that no object of ours may have are left out: hidden ones, and those with control characters.
+        """
 
     def find(self, name: str) -> StoredObject | None: ...
 
@@ -68,9 +71,13 @@ class BackupStore(Protocol):
         """Write, list, read and remove a tiny object, to see whether all of that is possible."""
 
 
+def is_usable(name: str) -> bool:
+    """Whether an object may have this name: it can mean no other folder, and is the same in every store."""
+    return bool(name) and not _UNUSABLE_NAME.match(name) and len(name.encode()) <= _LONGEST_NAME_BYTES
+
+
 def require_name(name: str) -> None:
-    """Refuse what could mean another folder, or differ between stores."""
-    if not name or _UNUSABLE_NAME.match(name) or len(name.encode()) > _LONGEST_NAME_BYTES:
+    if not is_usable(name):
         raise InvalidInputError(f"{name[:100]!r} cannot be the name of a stored object.")
 
 

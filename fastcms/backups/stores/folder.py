@@ -22,6 +22,7 @@ from fastcms.backups.stores.base import (
     StoredObject,
     check_store,
     exactly,
+    is_usable,
     require_name,
 )
 from fastcms.durability import fsync_folder, is_full_disk, sync
@@ -61,8 +62,8 @@ class FolderStore:
 
     def list(self) -> list[StoredObject]:
         with self._explained():
-            names = sorted(entry.name for entry in os.scandir(self._folder) if not entry.name.startswith("."))
-        return [stored for name in names if (stored := self._look_at(name))]
+            names = sorted(path.name for path in self._folder.iterdir())
+        return [stored for name in filter(is_usable, names) if (stored := self._look_at(name))]
 
     def find(self, name: str) -> StoredObject | None:
         require_name(name)

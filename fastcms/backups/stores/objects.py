@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import obstore
+from obstore.exceptions import InvalidPathError
 
 from fastcms.backups.stores.answers import explained, missing_object
 from fastcms.backups.stores.base import (
@@ -20,6 +22,7 @@ from fastcms.backups.stores.base import (
     StoredObject,
     check_store,
     exactly,
+    is_usable,
     require_name,
 )
 from fastcms.backups.stores.clouds import Patience, Spot, open_client
@@ -51,8 +54,7 @@ class ObjectStore:
     def list(self) -> list[StoredObject]:
         with explained(self.place):
             found = obstore.list_with_delimiter(self._asking)["objects"]
-        # An object without a name marks the folder itself, as some servers and their pages do.
-        stored = [_as_stored(meta) for meta in found if meta["path"] and not meta["path"].startswith(".")]
+        stored = [_as_stored(meta) for meta in found if is_usable(meta["path"])]
         return sorted(stored, key=lambda each: each.name)
 
     def find(self, name: str) -> StoredObject | None:
@@ -146,7 +148,7 @@ class ObjectStore:
 
     def _require_bucket(self) -> None:
         """Ask for a listing: nothing else tells of a missing bucket, and some servers make it for a put."""
-        with explained(self.place):
+        with explained(self.place), suppress(InvalidPathError):  # somebody's odd name is an answer, too
             next(iter(obstore.list(self._asking, chunk_size=1)), None)
 
     def _changed(self, name: str) -> StoredObjectChangedError:
