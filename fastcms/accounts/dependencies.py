@@ -8,11 +8,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from fastcms.accounts.schemas import Caller, Scope
 from fastcms.accounts.service import authenticate
+from fastcms.accounts.setup_visit import SETUP_COOKIE, find_setup_visitor
 from fastcms.errors import NotAuthenticatedError, PermissionDeniedError
 from fastcms.noting import note
+from fastcms.site import Site
 from fastcms.web import CurrentSite
 
 SESSION_COOKIE = "fastcms_session"
+_SETUP_VISITORS_PATH = "/api/v1/backups"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 _bearer = HTTPBearer(auto_error=False, description="A login's access_token, or an API token.")
@@ -25,13 +28,19 @@ def get_token(
     if credentials is not None:
         return credentials.credentials
     token = request.cookies.get(SESSION_COOKIE)
-    if token is not None and request.method not in _SAFE_METHODS and not _is_same_origin(request):
+    if token is not None:
+        _require_same_origin(request)
+    return token
+
+
+def _require_same_origin(request: Request) -> None:
+    """Before a cookie counts for something: browsers send it with forms of other sites, too."""
+    if request.method not in _SAFE_METHODS and not _is_same_origin(request):
         raise PermissionDeniedError(
             "This request comes from another site.",
             hint="Send the token in the Authorization header.",
             code="cross_origin",
         )
-    return token
 
 
 def _is_same_origin(request: Request) -> bool:
@@ -46,13 +55,25 @@ def _is_same_origin(request: Request) -> bool:
     return origin is not None and origin.split("://")[-1] == request.headers.get("host")
 
 
-def find_caller(site: CurrentSite, token: Annotated[str | None, Depends(get_token)]) -> Caller | None:
+def find_caller(
+    request: Request, site: CurrentSite, token: Annotated[str | None, Depends(get_token)]
+) -> Caller | None:
     """Who is calling; None for someone without a token."""
-    if token is None:
-        return None
-    caller = authenticate(site.database, token)
-    note(caller=caller)
+    caller = authenticate(site.database, token) if token is not None else _find_setup_visitor(request, site)
+    if caller is not None:
+        note(caller=caller)
     return caller
+
+
+def _find_setup_visitor(request: Request, site: Site) -> Caller | None:
+    """Whoever restores a backup into a new site: its page uses the API, as the dashboard does."""
+    path = request.url.path.removeprefix(request.scope["root_path"])
+    if not path.startswith(_SETUP_VISITORS_PATH):
+        return None
+    visitor = find_setup_visitor(site, request.cookies.get(SETUP_COOKIE))
+    if visitor is not None:
+        _require_same_origin(request)
+    return visitor
 
 
 OptionalCaller = Annotated[Caller | None, Depends(find_caller)]

@@ -34,11 +34,14 @@ ROLE_SCOPES = {
 _INCLUDES = {Scope.ADMIN: frozenset(Scope), Scope.CONTENT_WRITE: frozenset({Scope.CONTENT_READ})}
 
 
+CallerKind = Literal["account", "token", "setup"]
+
+
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking: an account by its session, or a program by its API token."""
+    """Who is asking: an account by its session, a program by its API token, or who sets up the site."""
 
-    kind: Literal["account", "token"]
+    kind: CallerKind
     name: str
     scopes: frozenset[Scope]
     account_id: str | None = None
@@ -63,7 +66,7 @@ class LoginResponse(BaseModel):
 class CallerResponse(BaseModel):
     """The caller: an account's email or a token's name."""
 
-    kind: Literal["account", "token"]
+    kind: CallerKind
     name: str
     scopes: list[Scope]
 

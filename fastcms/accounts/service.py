@@ -262,6 +262,17 @@ def set_up_first_admin(site: Site, code: str, email: str, password: str, address
     Raises: PermissionDeniedError for a wrong code or when there is an admin already;
     TooManyAttemptsError; InvalidInputError.
     """
+    prove_setup_code(site, code, address)
+    with site.database.write() as session:
+        _require_no_admin(session)
+        create_account(session, email, password, Role.ADMIN)
+
+
+def prove_setup_code(site: Site, code: str, address: str) -> None:
+    """Make sure that somebody can read the server's terminal, and that there is no admin yet.
+
+    Raises: PermissionDeniedError; TooManyAttemptsError.
+    """
     note(address=address)
     attempt = count_attempt(site.database, "set-up", address)
     if not hmac.compare_digest(code.strip().lower().encode(), setup_code(site).encode()):
@@ -272,12 +283,13 @@ def set_up_first_admin(site: Site, code: str, email: str, password: str, address
         )
     with site.database.write() as session:
         undo_attempt(session, attempt)  # by itself: the code was right, whatever becomes of the account
-    with site.database.write() as session:
-        if has_admin(session):
-            raise PermissionDeniedError(
-                "This site has been set up already.", hint="Log in.", code="setup_done"
-            )
-        create_account(session, email, password, Role.ADMIN)
+    with site.database.read() as session:
+        _require_no_admin(session)
+
+
+def _require_no_admin(session: Session) -> None:
+    if has_admin(session):
+        raise PermissionDeniedError("This site has been set up already.", hint="Log in.", code="setup_done")
 
 
 def _validate(email: str, password: str, role: Role) -> NewAccount:

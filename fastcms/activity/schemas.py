@@ -17,11 +17,15 @@ class Outcome(StrEnum):
 
 
 class CallerKind(StrEnum):
-    """terminal: who types. site: who had asked for what a start has done. unknown: not logged in."""
+    """terminal: who types. setup: who sets up a new site. site: who had asked for what a start has done.
+
+    unknown: not logged in.
+    """
 
     ACCOUNT = "account"
     TOKEN = "token"
     TERMINAL = "terminal"
+    SETUP = "setup"
     SITE = "site"
     UNKNOWN = "unknown"
 

@@ -14,6 +14,7 @@ from fastcms.accounts.dependencies import SESSION_COOKIE
 from fastcms.accounts.models import LoginSession
 from fastcms.accounts.schemas import Caller, Scope
 from fastcms.admin.navigation import remember_collections
+from fastcms.admin.setup_restore import SETUP_RESTORE_ROUTES, SetupRestore
 from fastcms.content.models import Collection
 from fastcms.content.service import list_collections
 from fastcms.errors import FastCMSError, NotAuthenticatedError, TooManyAttemptsError, status_of
@@ -26,7 +27,7 @@ class Login(AuthProvider):
     """Our accounts and sessions, behind starlette-admin's login page."""
 
     def __init__(self) -> None:
-        super().__init__(allow_routes=["setup"])
+        super().__init__(allow_routes=["setup", *SETUP_RESTORE_ROUTES])
 
     async def authenticate(self, request: Request) -> AdminUser | None:
         """Find out who is asking, and what the navigation shows them; runs before every page."""
@@ -90,6 +91,7 @@ class Login(AuthProvider):
         return [
             *super().get_routes(templates),
             Route("/setup", setup, methods=["GET", "POST"], name="setup"),
+            *SetupRestore(templates).get_routes(),
         ]
 
 

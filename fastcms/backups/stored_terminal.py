@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 from humanize import naturalsize
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from fastcms.age_keys import is_readable_by_others
 from fastcms.backups.fetching import Source
@@ -75,7 +75,7 @@ def show_stored(stored: StoredBackups) -> None:
     if not stored.items:
         output.print(f"There are no backups in {stored.place}.", markup=False)
         return
-    table = Table("Name", "Created (UTC)", "Size", "Encrypted", "Notes", box=None)
+    table = Table(Column("Name", no_wrap=True, min_width=30), "Created (UTC)", "Size", "Encrypted", "Notes", box=None)
     for item in stored.items:
         table.add_row(
             item.object_name,

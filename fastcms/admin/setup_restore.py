@@ -1,0 +1,238 @@
+"""Restore a backup into a new site, in the browser, before it has any account."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.templating import Jinja2Templates
+
+from fastcms import restarting
+from fastcms.accounts.api import client_address
+from fastcms.accounts.schemas import Caller
+from fastcms.accounts.service import has_admin
+from fastcms.accounts.setup_visit import (
+    SETUP_COOKIE,
+    SETUP_VISIT_SECONDS,
+    begin_setup_visit,
+    find_setup_visitor,
+)
+from fastcms.age_keys import parse_identities
+from fastcms.backups import jobs, receiving, restoring, tasks
+from fastcms.backups.fetching import Source, require_key
+from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
+from fastcms.backups.job_words import phases_of
+from fastcms.backups.origin import Origin
+from fastcms.backups.restore_preview import expected_downtime_seconds
+from fastcms.backups.schemas import RestoreState
+from fastcms.backups.service import list_backups
+from fastcms.backups.stored import StoredBackups, find_newest, find_stored, list_stored
+from fastcms.backups.stores.addresses import open_store, parse_address
+from fastcms.errors import FastCMSError, TooManyAttemptsError, status_of
+from fastcms.noting import note
+from fastcms.pages import form_text, get_site, in_read, in_thread, in_words, read_form, see_other
+from fastcms.site import Site
+
+# What a form of three fields has for the credentials of each kind of store, by the stores' own names.
+_NAMES = {
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
+    "gs": (None, "GOOGLE_SERVICE_ACCOUNT_KEY"),
+    "file": (None, None),
+}
+_FIELDS = ("address", "endpoint", "access_key", "secret_key", "identity")
+_HERE = "admin:setup-restore"
+_FORMS = ("code", "list", "start", "cancel", "restart")
+SETUP_RESTORE_ROUTES = ("setup-restore", *(f"setup-restore-{name}" for name in _FORMS))
+
+Handler = Callable[["SetupRestore", Request, Caller], Awaitable[Response]]
+
+
+def for_setup_visitors(handler: Handler) -> Callable[["SetupRestore", Request], Awaitable[Response]]:
+    """Let only those in who have proved the set-up code; show what goes wrong on the page."""
+
+    @wraps(handler)
+    async def answer(page: "SetupRestore", request: Request) -> Response:
+        if await in_read(request, has_admin):
+            return see_other(str(request.url_for("admin:login")))
+        cookie = request.cookies.get(SETUP_COOKIE)
+        visitor = await in_thread(find_setup_visitor, get_site(request), cookie)
+        if visitor is None:
+            return page.show(request, "setup_restore_code.html")
+        note(caller=visitor)
+        try:
+            return await handler(page, request, visitor)
+        except FastCMSError as error:
+            return await page.choose(request, error=error)
+
+    return answer
+
+
+class SetupRestore:
+    """The pages below /setup/restore."""
+
+    def __init__(self, templates: Jinja2Templates) -> None:
+        self._templates = templates
+
+    def get_routes(self) -> list[Route]:
+        handlers = (self.take_code, self.list_stored, self.start, self.cancel, self.restart)
+        return [
+            Route("/setup/restore", self.index, methods=["GET"], name="setup-restore"),
+            *(
+                Route(f"/setup/restore/{name}", handler, methods=["POST"], name=f"setup-restore-{name}")
+                for name, handler in zip(_FORMS, handlers, strict=True)
+            ),
+        ]
+
+    async def take_code(self, request: Request) -> Response:
+        """Let whoever knows the set-up code in, for an hour."""
+        if await in_read(request, has_admin):
+            return see_other(str(request.url_for("admin:login")))
+        code = await form_text(request, "code")
+        try:
+            cookie = await in_thread(begin_setup_visit, get_site(request), code, client_address(request))
+        except FastCMSError as error:
+            return self.show(request, "setup_restore_code.html", error=error)
+        answer = see_other(str(request.url_for(_HERE)))
+        answer.set_cookie(
+            SETUP_COOKIE,
+            cookie,
+            max_age=SETUP_VISIT_SECONDS,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return answer
+
+    @for_setup_visitors
+    async def index(self, request: Request, _visitor: Caller) -> Response:
+        return await self.choose(request)
+
+    @for_setup_visitors
+    async def list_stored(self, request: Request, _visitor: Caller) -> Response:
+        source = await in_thread(_open_source, await _read_fields(request))
+        return await self.choose(request, stored=await in_thread(list_stored, source.store))
+
+    @for_setup_visitors
+    async def start(self, request: Request, visitor: Caller) -> Response:
+        """Begin to prepare the restore of a backup that is here, or that has to be fetched first."""
+        site, name = get_site(request), await form_text(request, "filename")
+        note(filename=name)
+        is_here = await form_text(request, "is_here") == "yes"
+        prepare = _task_for_local if is_here else _task_for_stored
+        fields = {} if is_here else await _read_fields(request)
+        task = await in_thread(prepare, site, name, visitor, **fields)
+        await in_thread(jobs.start, site, task)
+        return see_other(str(request.url_for(_HERE)))
+
+    @for_setup_visitors
+    async def cancel(self, request: Request, _visitor: Caller) -> Response:
+        pending = await in_thread(restoring.cancel_restore, get_site(request))
+        note(filename=pending.backup_filename)
+        return see_other(str(request.url_for(_HERE)))
+
+    @for_setup_visitors
+    async def restart(self, request: Request, visitor: Caller) -> Response:
+        site = get_site(request)
+        restarting.restart(site, visitor.name)
+        return self.show(request, "setup_restore_waiting.html", downtime_seconds=_downtime_seconds(site))
+
+    async def choose(
+        self, request: Request, *, stored: StoredBackups | None = None, error: FastCMSError | None = None
+    ) -> Response:
+        """What runs, or waits for a restart, or else what could be restored."""
+        site = get_site(request)
+        fields = await _read_fields(request) if request.method == "POST" else {}
+        if error is not None and fields.get("address") and stored is None:
+            stored = await in_thread(_list_again, fields)
+        latest = await in_thread(_find_latest, site)
+        newest = find_newest(stored) if stored and any(not item.problem for item in stored.items) else None
+        return self.show(
+            request,
+            "setup_restore.html",
+            error=error,
+            stored=stored,
+            newest=newest,
+            fields=fields,
+            local=await in_thread(list_backups, site),
+            restore=await in_thread(restoring.restore_status, site),
+            job=latest if latest and latest.is_running else None,
+            failed=latest if latest and latest.state is JobState.FAILED else None,
+            upload_phases=phases_of(JobKind.UPLOAD),
+            downtime_seconds=await in_thread(_downtime_seconds, site),
+        )
+
+    def show(
+        self, request: Request, template: str, *, error: FastCMSError | None = None, **context: Any
+    ) -> Response:
+        site = get_site(request)
+        if error is not None:
+            note(refusal=error.message)
+        headers = (
+            {"Retry-After": str(error.retry_after_seconds)}
+            if isinstance(error, TooManyAttemptsError)
+            else None
+        )
+        facts = {
+            "title": "Restore from a backup",
+            "error": in_words(error) if error else None,
+            "can_restart": restarting.can_restart(site),
+            "advice": restarting.advise(site),
+            "server_id": restarting.server_id(),
+            "here": str(request.url_for(_HERE)),
+            "states": RestoreState,
+        }
+        status = status_of(error)[0] if error else 200
+        return self._templates.TemplateResponse(request, template, facts | context, status, headers)
+
+
+def _task_for_local(site: Site, filename: str, visitor: Caller) -> jobs.Task[Any]:
+    origin = receiving.find_origin(site, filename)
+    return tasks.staging(site, filename, visitor.name, approved=origin)
+
+
+def _task_for_stored(site: Site, object_name: str, visitor: Caller, **fields: str) -> jobs.Task[Any]:
+    source = _open_source(fields)
+    require_key(find_stored(source.store, object_name), source.store.place, source.identities)
+
+    def approve(filename: str) -> Origin | None:
+        return receiving.find_origin(site, filename)
+
+    return tasks.staging_of_fetched(site, source, object_name, visitor.name, approve=approve)
+
+
+def _open_source(fields: dict[str, str]) -> Source:
+    """Raises: InvalidInputError."""
+    text, endpoint = fields["address"], fields["endpoint"]
+    if endpoint and "endpoint=" not in text:
+        text += f"{'&' if '?' in text else '?'}endpoint={endpoint}"
+    address = parse_address(text)
+    given = zip(_NAMES[address.scheme], (fields["access_key"], fields["secret_key"]), strict=True)
+    credentials = {name: value for name, value in given if name is not None and value}
+    identity = fields["identity"]
+    keys = parse_identities(identity.splitlines(), "What was typed as the key") if identity else ()
+    return Source(open_store(address, credentials), keys)
+
+
+def _list_again(fields: dict[str, str]) -> StoredBackups | None:
+    """What was there to choose from before something went wrong; None if that is it."""
+    try:
+        return list_stored(_open_source(fields | {"identity": ""}).store)
+    except FastCMSError:
+        return None
+
+
+async def _read_fields(request: Request) -> dict[str, str]:
+    await read_form(request)
+    return {name: await form_text(request, name) for name in _FIELDS}
+
+
+def _find_latest(site: Site) -> Job | None:
+    wanted = (JobKind.RESTORE, JobKind.FETCH)
+    return next((job for job in list_jobs(site) if job.kind in wanted), None)
+
+
+def _downtime_seconds(site: Site) -> int:
+    return expected_downtime_seconds(site)

@@ -1,0 +1,192 @@
+"""Restore a backup into a new site in the browser: who may, what is shown, and what is left afterwards."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import time_machine
+from fastapi.testclient import TestClient
+from pyrage.x25519 import Identity
+
+from fastcms.accounts import service as accounts
+from fastcms.accounts.setup_visit import SETUP_COOKIE
+from fastcms.backups import encryption, service
+from fastcms.backups.job_files import Job, list_jobs
+from fastcms.config import Settings
+from fastcms.database import utc_now
+from fastcms.main import create_app
+from fastcms.site import Site, new_site
+from fastcms.startup import serve_site
+from tests.conftest import ADMIN, PASSWORD
+from tests.integration.admin.conftest import Browser
+
+PAGE = "/setup/restore"
+KEY = Identity.generate()
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def new(browser: Browser) -> Site:
+    """The site without any account that the browser looks at."""
+    site: Site = browser.client.app.state.site  # type: ignore[attr-defined] # TestClient types it as a callable
+    return site
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup of another site, with an admin."""
+    folder = tmp_path_factory.mktemp("other")
+    site = new_site(Settings(_env_file=None, data_dir=folder / "data"))
+    with serve_site(site):
+        with site.database.write() as session:
+            accounts.create_account(session, ADMIN, PASSWORD)
+        return Path(service.create_backup(site).path)
+
+
+@pytest.fixture
+def far(archive: Path, tmp_path: Path) -> Path:
+    """A folder with that backup, encrypted, and an older one."""
+    folder = tmp_path / "far"
+    folder.mkdir()
+    content = archive.read_bytes()
+    with encryption.encrypted([content], len(content), [KEY.to_public()]) as stream:
+        (folder / f"{archive.name}.age").write_bytes(b"".join(stream.chunks))
+    shutil.copy(archive, folder / "backup_20250115_100000.zip")
+    return folder
+
+
+@pytest.fixture
+def proven(browser: Browser, new: Site) -> Browser:
+    """A browser whose user has typed the set-up code."""
+    done = browser.send(f"{PAGE}/code", {"code": accounts.setup_code(new)}, page=PAGE)
+    assert "From where copies are kept" in done.text
+    return browser
+
+
+def wait_for_job(site: Site) -> Job:
+    deadline = time.monotonic() + 30
+    while (job := list_jobs(site)[0]).is_running:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return job
+
+
+def restart(browser: Browser, settings: Settings) -> Browser:
+    """Another server on the same folder, for a browser with the same cookies."""
+    browser.client.__exit__(None, None, None)
+    client = TestClient(create_app(settings))
+    client.__enter__()
+    client.cookies.update(browser.client.cookies)
+    return Browser(client)
+
+
+def test_without_the_code_nothing_is_shown_or_done(browser: Browser, new: Site, far: Path) -> None:
+    assert "Restore from a backup" in browser.open("/setup").text
+    form = {"address": far.as_uri(), "filename": "backup_20250115_100000.zip"}
+    for path in (PAGE, f"{PAGE}/list", f"{PAGE}/start", f"{PAGE}/cancel", f"{PAGE}/restart"):
+        shown = browser.open(path) if path == PAGE else browser.send(path, form, page=PAGE)
+        assert "Set-up code" in shown.text
+        assert "From where copies are kept" not in shown.text
+    refused = browser.send(f"{PAGE}/code", {"code": "0000-0000-0000"}, page=PAGE)
+    assert refused.status_code == 403
+    assert "The set-up code is wrong." in refused.text
+    assert browser.client.get("/api/v1/backups").status_code == 401
+    assert list_jobs(new) == []
+
+
+def test_guessing_the_code_is_slowed_down(browser: Browser) -> None:
+    answers = [browser.send(f"{PAGE}/code", {"code": "guess"}, page=PAGE) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [403] * 5 + [429]
+    assert "retry-after" in answers[-1].headers
+
+
+def test_the_code_opens_the_backups_for_an_hour_and_until_there_is_an_admin(
+    proven: Browser, new: Site
+) -> None:
+    client = proven.client
+    assert client.get("/api/v1/backups").json()["total"] == 0
+    assert client.get("/api/v1/collections").status_code == 401
+    assert client.get("/api/v1/auth/me").status_code == 401
+    assert client.post("/api/v1/backups").status_code == 403  # from another site's page
+    assert client.post("/api/v1/backups", headers=SAME_ORIGIN).status_code == 200
+    good = client.cookies[SETUP_COOKIE]
+    forger = TestClient(client.app, headers={"Cookie": f"{SETUP_COOKIE}={good}x"})
+    assert forger.get("/api/v1/backups").status_code == 401
+    with time_machine.travel(utc_now().timestamp() + 3700):
+        assert client.get("/api/v1/backups").status_code == 401
+        assert "Set-up code" in proven.open(PAGE).text
+    with new.database.write() as session:
+        accounts.create_account(session, ADMIN, PASSWORD)
+    assert client.get("/api/v1/backups").status_code == 401
+    assert proven.open(PAGE).url.path == "/admin/login"
+
+
+def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(browser: Browser, new: Site) -> None:
+    done = browser.send(f"{PAGE}/code", {"code": accounts.setup_code(new)}, page=PAGE)
+    cookie = next(v for v in done.history[0].headers.get_list("set-cookie") if SETUP_COOKIE in v).lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+
+
+def test_an_encrypted_backup_is_listed_fetched_prepared_and_after_a_restart_one_logs_in(
+    proven: Browser, new: Site, far: Path, archive: Path
+) -> None:
+    fields = {"address": far.as_uri(), "identity": str(KEY)}
+    listed = proven.send(f"{PAGE}/list", fields, page=PAGE)
+    chosen = re.search(r'value="(backup_[^"]*)" checked', listed.text)
+    assert chosen is not None
+    assert chosen[1] == f"{archive.name}.age"
+    assert "2 backups in" in listed.text
+    started = proven.send(f"{PAGE}/start", fields | {"filename": chosen[1]}, page=PAGE)
+    assert started.url.path == "/admin/setup/restore"
+    job = wait_for_job(new)
+    assert (job.state, job.kind, job.requested_by) == ("succeeded", "restore", "the set-up page")
+    assert str(KEY) not in job.model_dump_json()
+    ready = proven.open(PAGE)
+    assert "Ready: restart the server to complete it" in ready.text
+    assert str(KEY) not in ready.text
+    after = restart(proven, new.settings)
+    assert after.open(PAGE).url.path == "/admin/login"
+    assert after.log_in(ADMIN).url.path == "/admin/"
+    log = (new.settings.data_dir / "activity.db").read_bytes()
+    assert f"the restore of {archive.name}.age".encode() in log
+    assert str(KEY).encode() not in log
+    after.client.__exit__(None, None, None)
+
+
+def test_what_goes_wrong_is_said_on_the_page_and_nothing_is_left(
+    proven: Browser, new: Site, far: Path, archive: Path
+) -> None:
+    fields = {"address": far.as_uri(), "filename": f"{archive.name}.age"}
+
+    def said(path: str, form: dict[str, str]) -> str:
+        return proven.send(f"{PAGE}/{path}", form, page=PAGE).text
+
+    assert "This is no address of a store." in said("list", {"address": "nonsense"})
+    assert "What was typed as the key holds no secret key" in said("list", fields | {"identity": "age1x"})
+    assert "there is no key to decrypt it with" in said("start", fields)
+    assert "There is no backup" in said("start", fields | {"filename": "backup_20200101_000000.zip"})
+    assert f'value="{archive.name}.age"' in said("start", fields)  # to choose again
+    assert list_jobs(new) == []
+    said("start", fields | {"identity": str(Identity.generate())})
+    assert wait_for_job(new).error is not None
+    assert "and not to this key" in proven.open(PAGE).text
+    assert service.list_backups(new) == []
+
+
+def test_a_backup_that_is_uploaded_or_on_this_machine_is_prepared_and_cancelled(
+    proven: Browser, new: Site, archive: Path
+) -> None:
+    with archive.open("rb") as file:
+        uploaded = proven.client.post(
+            "/api/v1/backups/upload", files={"file": (archive.name, file)}, headers=SAME_ORIGIN
+        )
+    assert uploaded.status_code == 200, uploaded.text
+    assert "On this machine" in proven.open(PAGE).text
+    proven.send(f"{PAGE}/start", {"filename": uploaded.json()["filename"], "is_here": "yes"}, page=PAGE)
+    assert wait_for_job(new).state == "succeeded"
+    assert "Ready: restart" in proven.open(PAGE).text
+    cancelled = proven.send(f"{PAGE}/cancel", {}, page=PAGE)
+    assert "On this machine" in cancelled.text
