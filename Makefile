@@ -21,6 +21,9 @@ $(VENV)/bench.stamp: $(VENV)/test.stamp requirements-bench.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt -e '.[bench]'
 	@touch $@
 
+.PHONY: install
+install: $(VENV)/run.stamp ## Install FastCMS without starting it, to restore a backup
+
 .PHONY: run
 run: $(VENV)/run.stamp ## Start the server on http://localhost:8000 and print where to log in
 	@$(BIN)/fastcms serve

@@ -27,7 +27,7 @@ PAGES = {
     "tokens": "/tokens",
 }
 # Those of a stranger; set-up is there only while a site has no admin.
-DOORS = {"login": "/login", "setup": "/setup"}
+DOORS = {"login": "/login", "setup": "/setup", "setup-restore": "/setup/restore"}
 # What a GET answers with something else than a page.
 NO_PAGES = {
     "backup-file",
