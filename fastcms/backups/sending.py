@@ -16,7 +16,7 @@ from fastcms.age_keys import read_identities
 from fastcms.backups.copies import Checked, Copy, CopyState, changed
 from fastcms.backups.deletion import hold_backup
 from fastcms.backups.encryption import encrypted, looks_encrypted, prove_decryptable
-from fastcms.backups.engine.progress import OnProgress
+from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import explained
 from fastcms.backups.schemas import Backup
 from fastcms.backups.stores.base import BackupStore, StoredObject
@@ -69,6 +69,8 @@ def send(sending: Sending, copy: Copy, on_progress: OnProgress) -> Copy:
 def _upload(sending: Sending, copy: Copy, backup: Backup, on_progress: OnProgress) -> Copy:
     if copy.is_encrypted is not bool(sending.recipients):
         raise BackupError("Whether copies are encrypted was changed just now.", hint="It is copied again.")
+    # Before some stores ask for the first byte, it takes a while: the job is seen until then.
+    on_progress(Progress(SENDING, 0, backup.size_bytes))
     archive = Hashed(_sound_chunks(backup))
     with ExitStack() as open_streams:
         chunks: Iterable[bytes] = archive

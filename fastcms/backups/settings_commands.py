@@ -10,7 +10,6 @@ from rich.table import Table
 from fastcms.backups import schedule, service, upkeep
 from fastcms.backups.backup_settings import BackupSettings
 from fastcms.backups.commands import backup_app, site_of
-from fastcms.backups.copying import copy_missing
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.job_files import JobState
 from fastcms.backups.schedule import Duty
@@ -60,7 +59,7 @@ def change(
 
 @backup_app.command("run-due")
 def run_due(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Do what is due and copy what is missing, once: for cron and systemd timers, beside a server or alone."""
+    """Do what is due and copy what is missing, once: for cron and systemd timers, beside a server or not."""
     with errors_as_exit_codes(as_json=as_json):
         service.require_database(peek_site(context))
         site = open_site(context)
@@ -70,7 +69,7 @@ def run_due(context: typer.Context, as_json: JsonOption = False) -> None:
             runs = upkeep.run_due(site)
         except BackupBusyError as error:
             busy = error.message
-        runs += copy_missing(site)
+        runs += upkeep.copy_and_run_due(site)
         now = utc_now()
         next_backup = schedule.next_run(site, Duty.BACKUP, now)
         if as_json:

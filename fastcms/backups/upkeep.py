@@ -7,12 +7,13 @@ so a process that is killed leaves a schedule that goes on, and a job that the n
 import random
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
 from fastcms.backups import alarms, history, jobs, notifications, pruning, schedule, service, tasks
-from fastcms.backups.copying import keep_copying
+from fastcms.backups.copying import copy_missing, keep_copying
 from fastcms.backups.delivery import HeartbeatSignal
 from fastcms.backups.folder import data_paths
 from fastcms.backups.history import Run, RunKind, VerificationLevel
@@ -27,6 +28,7 @@ from fastcms.site import Site
 from fastcms.stopping import default_signals
 
 _TICK_SECONDS = 20.0
+_SECONDS_BETWEEN_ROUNDS = 60.0
 # Many sites on one machine, or behind one disk, have the same schedule.
 _JITTER_SECONDS = 60.0
 _BY = "schedule"
@@ -78,6 +80,24 @@ def run_due(site: Site) -> list[Run]:
     if errors:
         raise errors[0]
     return runs
+
+
+def copy_and_run_due(site: Site) -> list[Run]:
+    """Copy what is missing elsewhere, which may take days, and do meanwhile what becomes due.
+
+    Raises: FastCMSError for what could not be done of that; the copy ends then.
+    """
+    runs: list[Run] = []
+    with ThreadPoolExecutor(1) as worker:
+        copying = worker.submit(copy_missing, site)
+        try:
+            while wait([copying], _SECONDS_BETWEEN_ROUNDS).not_done:
+                with suppress(BackupBusyError):
+                    runs += run_due(site)
+        except BaseException:
+            site.stopping.set()  # nobody waits for the copy any more
+            raise
+        return runs + copying.result()
 
 
 def _keep_up(site: Site) -> None:

@@ -1,0 +1,690 @@
+"""Copies of backups: made by themselves, proven, tried again, never half there, and removed by a policy."""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import time_machine
+from pyrage.x25519 import Identity
+
+from fastcms.backups import copying, deletion, history, jobs, pruning, receiving, service
+from fastcms.backups.backup_settings import change_settings
+from fastcms.backups.copies import Checked, Copy, CopyState, list_copies
+from fastcms.backups.copying import copy_missing
+from fastcms.backups.destinations import Destination, list_destinations
+from fastcms.backups.elsewhere import show_destination, try_destination
+from fastcms.backups.encryption import decrypted
+from fastcms.backups.engine.progress import OnProgress
+from fastcms.backups.far_side import read_far_side
+from fastcms.backups.folder import data_paths
+from fastcms.backups.history import RunKind
+from fastcms.backups.job_files import JobState, cancel_job, list_jobs
+from fastcms.backups.schemas import Backup
+from fastcms.backups.sending import Sending, send
+from fastcms.backups.stores.base import PutResult
+from fastcms.backups.stores.folder import FolderStore
+from fastcms.config import Settings
+from fastcms.database import utc_now
+from fastcms.errors import ConflictError, StoreDeniedError, StoreError, StoreFullError, StoreUnreachableError
+from fastcms.site import Site, new_site
+from fastcms.startup import serve_site
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Path:
+    folder = tmp_path / "far"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(NOON, tick=False) as coordinates:
+        yield coordinates
+
+
+@pytest.fixture
+def make_site(settings: Settings, far: Path) -> Iterator[Callable[..., Site]]:
+    """Make the site of a server that does nothing by itself, with a destination."""
+    opened = []
+
+    def make(options: str = "", **changed: object) -> Site:
+        update = {"backup_destinations": f"file://{far}{options}", **changed}
+        given = settings.model_dump() | {"backup_destinations": update.pop("backup_destinations")} | update
+        site = new_site(Settings(_env_file=None, **given))
+        server = serve_site(site)
+        server.__enter__()
+        opened.append(server)
+        return site
+
+    yield make
+    for server in opened:
+        server.__exit__(None, None, None)
+
+
+def make_backup(site: Site, when: datetime, size_bytes: int | None = None) -> Backup:
+    """Make one at that time; with a size, one that is only good for being copied."""
+    if size_bytes is None:
+        with time_machine.travel(when, tick=False):
+            return service.create_backup(site)
+    path = service.path_of(data_paths(site), when)
+    path.write_bytes(b"x" * size_bytes)
+    return service.find_backup(site, path.name)
+
+
+def the_destination(site: Site) -> Destination:
+    (destination,) = list_destinations(site)
+    return destination
+
+
+def the_copy(site: Site) -> Copy:
+    (copy,) = list_copies(site)
+    return copy
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def sha256_of(path: Path | str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+class Fault:
+    """Lets a folder's store fail as others do."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.puts = 0
+
+    def of_list(self, error: StoreError | None) -> None:
+        original = FolderStore.list
+
+        def fail(store: FolderStore) -> object:
+            if error is not None:
+                raise error
+            return original(store)
+
+        self._monkeypatch.setattr(FolderStore, "list", fail)
+
+    def of_put(self, error: BaseException, after: Callable[[str], bool] = lambda _name: True) -> None:
+        original = FolderStore.put
+
+        def fail(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+            self.puts += 1
+            if after(name):
+                next(iter(chunks))
+                raise error
+            return original(store, name, chunks, size_bytes)
+
+        self._monkeypatch.setattr(FolderStore, "put", fail)
+
+
+@pytest.fixture
+def fault(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault]:
+    with monkeypatch.context() as patch:
+        yield Fault(patch)
+
+
+def test_a_backup_is_copied_and_read_back(make_site: Callable[..., Site], far: Path) -> None:
+    site = make_site()
+    backup = service.create_backup(site)
+    (run,) = copy_missing(site)
+    assert (run.kind, run.state, run.backup_filename) == (RunKind.COPY, JobState.SUCCEEDED, backup.filename)
+    assert run.details == {"destination": f"file://{far}"}
+    copy = the_copy(site)
+    assert (copy.state, copy.checked) == (CopyState.COPIED, Checked.READ_BACK)
+    assert copy.sha256 == copy.archive_sha256 == sha256_of(backup.path) == sha256_of(far / backup.filename)
+    assert not copy.is_encrypted
+    # Nothing is left to do.
+    assert copy_missing(site) == []
+    assert names_in(far) == [backup.filename]
+    state = show_destination(site, copy.destination)
+    assert (state.reachable, state.copied, state.waiting, state.failed) == (True, 1, 0, 0)
+    assert state.copied_bytes == backup.size_bytes
+    assert state.newest_copy is not None
+    assert state.newest_copy.filename == backup.filename
+
+
+def test_without_a_destination_nothing_is_copied(make_site: Callable[..., Site]) -> None:
+    site = make_site(backup_destinations="")
+    service.create_backup(site)
+    assert copy_missing(site) == []
+    assert list_copies(site) == []
+
+
+def test_the_newest_is_copied_first_and_only_what_the_policy_keeps(
+    make_site: Callable[..., Site], far: Path
+) -> None:
+    site = make_site("?keep_last=2")
+    for days in (3, 2, 1):
+        make_backup(site, NOON - days * DAY)
+    runs = copy_missing(site)
+    assert [run.backup_filename for run in runs] == [
+        "backup_20261122_120000.zip",
+        "backup_20261121_120000.zip",
+    ]
+    assert names_in(far) == ["backup_20261121_120000.zip", "backup_20261122_120000.zip"]
+
+
+def test_what_came_from_elsewhere_or_is_damaged_is_not_copied(
+    make_site: Callable[..., Site], far: Path
+) -> None:
+    site = make_site()
+    damaged = make_backup(site, NOON - DAY)
+    history.note(site, damaged.filename, verified_outcome="failed")
+    uploaded = make_backup(site, NOON - 2 * DAY)
+    shutil.copy(uploaded.path, far.parent / "brought.zip")
+    Path(uploaded.path).unlink()
+    receiving.import_archive(site, far.parent / "brought.zip", "somebody", lambda _progress: None)
+    assert copy_missing(site) == []
+    assert names_in(far) == []
+
+
+def test_a_damaged_backup_is_found_out_while_it_is_copied(make_site: Callable[..., Site], far: Path) -> None:
+    site = make_site()
+    backup = service.create_backup(site)
+    history.note(site, backup.filename, crc32=backup.crc32)
+    with Path(backup.path).open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff")
+    (run,) = copy_missing(site)
+    assert run.state is JobState.FAILED
+    copy = the_copy(site)
+    assert (copy.state, copy.code) == (CopyState.FAILED, "archive_corrupt")
+    assert names_in(far) == []
+
+
+def test_encrypted_copies_are_decrypted_as_a_test_where_the_key_is(
+    make_site: Callable[..., Site], far: Path, tmp_path: Path
+) -> None:
+    identity = Identity.generate()
+    key_file = tmp_path / "key.txt"
+    key_file.write_text(f"{identity}\n")
+    key_file.chmod(0o600)
+    site = make_site(backup_encrypt_to=str(identity.to_public()), backup_identity=key_file)
+    backup = service.create_backup(site)
+    copy_missing(site)
+    copy = the_copy(site)
+    assert (copy.state, copy.checked, copy.is_encrypted) == (CopyState.COPIED, Checked.DECRYPTED, True)
+    assert copy.object_name == f"{backup.filename}.age"
+    stored = (far / copy.object_name).read_bytes()
+    assert b"".join(decrypted([stored], [identity])) == Path(backup.path).read_bytes()
+    assert copy.archive_sha256 == sha256_of(backup.path)
+    assert copy.sha256 == hashlib.sha256(stored).hexdigest()
+
+
+def test_a_key_that_does_not_open_the_copies_is_told(make_site: Callable[..., Site], tmp_path: Path) -> None:
+    key_file = tmp_path / "key.txt"
+    key_file.write_text(f"{Identity.generate()}\n")
+    site = make_site(backup_encrypt_to=str(Identity.generate().to_public()), backup_identity=key_file)
+    service.create_backup(site)
+    copy_missing(site)
+    copy = the_copy(site)
+    assert (copy.state, copy.code) == (CopyState.FAILED, "key_wrong")
+    assert copy.checked is None
+
+
+def test_what_waits_is_encrypted_as_soon_as_there_is_a_key(make_site: Callable[..., Site], far: Path) -> None:
+    site = make_site()
+    service.create_backup(site)
+    far.rename(far.parent / "away")
+    copy_missing(site)
+    assert not the_copy(site).is_encrypted
+    change_settings(site, {"encrypt_to": [str(Identity.generate().to_public())]})
+    (far.parent / "away").rename(far)
+    try_destination(site, the_destination(site).id)
+    copy_missing(site)
+    assert names_in(far) == [f"{the_copy(site).filename}.age"]
+
+
+def test_nothing_leaves_while_the_keys_are_not_known(make_site: Callable[..., Site], far: Path) -> None:
+    site = make_site()
+    change_settings(site, {"encrypt_to": [str(Identity.generate().to_public())]})
+    (site.settings.backups_dir / "settings.json").write_text("{")
+    service.create_backup(site)
+    assert copy_missing(site) == []
+    assert names_in(far) == []
+    assert "Nothing is copied" in (the_copy(site).reason or "")
+
+
+def test_what_cannot_be_reached_is_tried_ever_more_seldom(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
+) -> None:
+    site = make_site()
+    make_backup(site, NOON)
+    away = far.parent / "away"
+    far.rename(away)
+    # A folder that is missing needs somebody; what a network does passes.
+    with pytest.MonkeyPatch.context() as patch:
+        Fault(patch).of_list(StoreUnreachableError("No connection."))
+        tries = []
+        for minute in range(13 * 60):
+            clock.move_to(NOON + minute * MINUTE)
+            before = read_far_side(site, the_destination(site), utc_now()).attempts
+            copy_missing(site)
+            if read_far_side(site, the_destination(site), utc_now()).attempts > before:
+                tries.append(minute)
+    assert tries == [0, 1, 6, 21, 81, 261, 621]
+    copy = the_copy(site)
+    assert (copy.state, copy.reason, copy.since) == (
+        CopyState.FAILED,
+        "No connection.",
+        "2026-11-23T12:00:00.000000Z",
+    )
+    away.rename(far)
+    clock.move_to(NOON + 17 * HOUR)
+    copy_missing(site)
+    assert the_copy(site).state == CopyState.COPIED
+    assert read_far_side(site, the_destination(site), utc_now()).attempts == 0
+
+
+def test_what_needs_somebody_is_tried_seldom_or_when_somebody_says_so(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller, fault: Fault
+) -> None:
+    site = make_site()
+    make_backup(site, NOON)
+    fault.of_put(StoreDeniedError("Access denied.", hint="Allow it."), lambda _name: fault.puts == 1)
+    copy_missing(site)
+    copy = the_copy(site)
+    assert (copy.state, copy.reason, copy.hint, copy.code) == (
+        CopyState.FAILED,
+        "Access denied.",
+        "Allow it.",
+        "store_denied",
+    )
+    clock.move_to(NOON + 5 * HOUR)
+    copy_missing(site)
+    assert fault.puts == 1
+    try_destination(site, the_destination(site).id)
+    copy_missing(site)
+    assert the_copy(site).state == CopyState.COPIED
+
+
+def test_one_that_fails_again_and_again_keeps_no_other_waiting(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller, fault: Fault
+) -> None:
+    site = make_site()
+    make_backup(site, NOON - HOUR)
+    make_backup(site, NOON)
+    fault.of_put(StoreFullError("Too large."), lambda name: name == "backup_20261123_120000.zip")
+    for hours in range(24 * 3):
+        clock.move_to(NOON + hours * HOUR)
+        copy_missing(site)
+    assert [copy.state for copy in list_copies(site)] == [CopyState.FAILED, CopyState.COPIED]
+
+
+def test_half_a_copy_is_never_seen(make_site: Callable[..., Site], far: Path, fault: Fault) -> None:
+    site = make_site()
+    service.create_backup(site)
+    fault.of_put(StoreUnreachableError("The connection broke."))
+    (run,) = copy_missing(site)
+    assert (run.state, run.error and run.error.code) == (JobState.FAILED, "store_unreachable")
+    assert names_in(far) == []
+
+
+def test_the_same_bytes_are_not_sent_again(make_site: Callable[..., Site], far: Path, fault: Fault) -> None:
+    site = make_site()
+    backup = service.create_backup(site)
+    shutil.copy(backup.path, far)
+    fault.of_put(StoreError("Nothing is to be sent."))
+    copy_missing(site)
+    assert (the_copy(site).state, the_copy(site).checked) == (CopyState.COPIED, Checked.READ_BACK)
+    assert fault.puts == 0
+
+
+@pytest.mark.parametrize("is_longer", [False, True])
+def test_other_bytes_of_the_same_name_are_told_and_not_touched(
+    make_site: Callable[..., Site], far: Path, is_longer: bool
+) -> None:
+    site = make_site()
+    backup = service.create_backup(site)
+    other = b"y" * (backup.size_bytes + is_longer)
+    (far / backup.filename).write_bytes(other)
+    copy_missing(site)
+    copy = the_copy(site)
+    assert (copy.state, copy.code) == (CopyState.FAILED, "copy_differs")
+    assert (far / backup.filename).read_bytes() == other
+
+
+def test_an_encrypted_copy_of_which_nothing_is_noted_is_recognized_as_far_as_can_be(
+    make_site: Callable[..., Site], far: Path, fault: Fault, tmp_path: Path
+) -> None:
+    identity = Identity.generate()
+    key_file = tmp_path / "key.txt"
+    key_file.write_text(f"{identity}\n")
+    site = make_site(backup_encrypt_to=str(identity.to_public()))
+    backup = service.create_backup(site)
+    copy_missing(site)
+    lose_history(site)
+    fault.of_put(StoreError("Nothing is to be sent."))
+    copy_missing(site)
+    copy = the_copy(site)
+    assert (copy.state, copy.checked, copy.sha256) == (CopyState.COPIED, None, None)
+    lose_history(site)
+    with_key = new_site(site.settings.model_copy(update={"backup_identity": key_file}))
+    copy_missing(with_key)
+    copy = the_copy(with_key)
+    assert (copy.checked, copy.archive_sha256) == (Checked.DECRYPTED, sha256_of(backup.path))
+
+
+def lose_history(site: Site) -> None:
+    for path in site.settings.backups_dir.glob("history.db*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("is_complete", [False, True])
+def test_what_a_killed_process_left_is_understood(
+    make_site: Callable[..., Site], far: Path, monkeypatch: pytest.MonkeyPatch, is_complete: bool
+) -> None:
+    """As the table is left: the attempt is noted, and what was sent is, if all of it was."""
+    site = make_site(backup_encrypt_to=str(Identity.generate().to_public()))
+    service.create_backup(site)
+
+    class KilledError(BaseException):
+        pass
+
+    original = FolderStore.put
+
+    def put(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        if is_complete:
+            original(store, name, chunks, size_bytes)
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "put", put)
+        with pytest.raises(KilledError):
+            copying.copy_to(site, the_destination(site))
+    assert the_copy(site).state == CopyState.COPYING
+    before = names_in(far)
+    copy_missing(site)
+    copy = the_copy(site)
+    assert (copy.state, copy.checked) == (CopyState.COPIED, Checked.READ_BACK)
+    assert copy.sha256 == sha256_of(far / copy.object_name)
+    assert not is_complete or names_in(far) == before
+
+
+def test_a_copy_that_is_gone_is_made_again_and_an_altered_one_is_told(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
+) -> None:
+    site = make_site()
+    backup = make_backup(site, NOON)
+    copy_missing(site)
+    (far / backup.filename).unlink()
+    clock.move_to(NOON + HOUR)
+    copy_missing(site)
+    assert the_copy(site).state == CopyState.COPIED
+    assert names_in(far) == [backup.filename]
+    content = bytearray((far / backup.filename).read_bytes())
+    content[50] ^= 1
+    (far / backup.filename).write_bytes(content)
+    clock.move_to(NOON + 2 * HOUR)
+    copy_missing(site)
+    copy = the_copy(site)
+    assert (copy.state, copy.code) == (CopyState.FAILED, "copy_differs")
+    assert (far / backup.filename).read_bytes() == content
+
+
+def test_an_altered_copy_is_told_when_the_backup_is_gone_here(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
+) -> None:
+    site = make_site()
+    backup = make_backup(site, NOON)
+    copy_missing(site)
+    deletion.delete_backup(site, backup.filename, "somebody")
+    (far / backup.filename).write_bytes(b"short")
+    clock.move_to(NOON + HOUR)
+    copy_missing(site)
+    assert (the_copy(site).state, the_copy(site).code) == (CopyState.FAILED, "copy_differs")
+
+
+def test_deleting_a_backup_here_leaves_its_copies(make_site: Callable[..., Site], far: Path) -> None:
+    site = make_site()
+    backup = service.create_backup(site)
+    copy_missing(site)
+    deletion.delete_backup(site, backup.filename, "somebody")
+    assert copy_missing(site) == []
+    assert the_copy(site).state == CopyState.COPIED
+    assert names_in(far) == [backup.filename]
+
+
+def test_a_backup_that_is_being_copied_cannot_be_deleted_and_is_not_pruned(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    backup = service.create_backup(site)
+    refusals: list[str] = []
+    original = FolderStore.put
+
+    def put(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        with pytest.raises(ConflictError) as refused:
+            deletion.remove_backup(site, backup.filename)
+        refusals.append(str(refused.value))
+        return original(store, name, chunks, size_bytes)
+
+    monkeypatch.setattr(FolderStore, "put", put)
+    copy_missing(site)
+    assert len(refusals) == 1
+    assert "is in use" in refusals[0]
+
+
+def test_somebody_cancels_and_it_is_tried_again_later(
+    make_site: Callable[..., Site], clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    make_backup(site, NOON)
+    monkeypatch.setattr(jobs, "_SECONDS_BETWEEN", 0)
+    original = FolderStore.put
+
+    def put(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        (job,) = [job for job in list_jobs(site) if job.is_running]
+        assert job.place == store.place
+        cancel_job(site, job.id, "Ada", timeout_seconds=0)
+        return original(store, name, chunks, size_bytes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "put", put)
+        (run,) = copy_missing(site)
+    assert run.state is JobState.CANCELLED
+    copy = the_copy(site)
+    assert (copy.state, copy.reason) == (CopyState.WAITING, "It was cancelled by Ada.")
+    assert copy_missing(site) == []
+    clock.move_to(NOON + 7 * HOUR)
+    copy_missing(site)
+    assert the_copy(site).state == CopyState.COPIED
+
+
+def test_the_end_of_the_server_is_no_failure(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    service.create_backup(site)
+    monkeypatch.setattr(jobs, "_SECONDS_BETWEEN", 0)
+    original = FolderStore.put
+
+    def put(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        site.stopping.set()
+        return original(store, name, chunks, size_bytes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "put", put)
+        copy_missing(site)
+    copy = the_copy(site)
+    assert (copy.state, copy.attempts, copy.reason) == (CopyState.WAITING, 0, None)
+    site.stopping.clear()
+    copy_missing(site)
+    assert the_copy(site).state == CopyState.COPIED
+
+
+def test_the_bandwidth_is_limited(make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch) -> None:
+    site = make_site("?limit=20kB")
+    limits = []
+
+    def watch(sending: Sending, copy: Copy, on_progress: OnProgress) -> Copy:
+        limits.append(sending.limit)
+        return send(sending, copy, on_progress)
+
+    monkeypatch.setattr(copying, "send", watch)
+    change_settings(site, {"copy_limit": "1MB"})
+    make_backup(site, NOON, 30_000)
+    began = time.monotonic()
+    copy_missing(site)
+    assert time.monotonic() - began > 1.4
+    assert limits == [20_000]
+
+
+def test_a_policy_there_removes_only_what_this_site_has_copied(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
+) -> None:
+    site = make_site("?keep_last=2")
+    others = ["backup_20200101_000000.zip", "notes.txt"]
+    for name in others:
+        (far / name).write_text("of somebody else")
+    for day in range(4):
+        clock.move_to(NOON + day * DAY)
+        make_backup(site, NOON + day * DAY)
+        runs = copy_missing(site)
+    kept = ["backup_20261125_120000.zip", "backup_20261126_120000.zip"]
+    assert names_in(far) == [*others[:1], *kept, *others[1:]]
+    (pruned,) = [run for run in runs if run.kind is RunKind.PRUNE]
+    assert pruned.details["removed"] == ["backup_20261124_120000.zip"]
+    assert pruned.details["destination"] == f"file://{far}"
+    assert [copy.state for copy in list_copies(site)] == ["copied", "copied", "gone", "gone"]
+    assert show_destination(site, the_destination(site).id).others == 2
+    # Those of this machine are another thing.
+    assert len(service.list_backups(site)) == 4
+    assert history.latest_pruning(site) is None
+
+
+def test_a_pinned_backup_stays_there_too(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
+) -> None:
+    site = make_site("?keep_last=1")
+    make_backup(site, NOON)
+    pruning.pin(site, "backup_20261123_120000.zip", "Ada")
+    for day in range(3):
+        clock.move_to(NOON + day * DAY)
+        if day:
+            make_backup(site, NOON + day * DAY)
+        copy_missing(site)
+    assert names_in(far) == ["backup_20261123_120000.zip", "backup_20261125_120000.zip"]
+
+
+def test_nothing_is_removed_there_while_backups_fail(
+    make_site: Callable[..., Site],
+    far: Path,
+    clock: time_machine.Traveller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = make_site("?keep_last=1")
+    make_backup(site, NOON)
+    copy_missing(site)
+    clock.move_to(NOON + DAY)
+    make_backup(site, NOON + DAY)
+    monkeypatch.setattr(pruning, "_has_latest_backup_failed", lambda _site: True)
+    copy_missing(site)
+    assert len(names_in(far)) == 2
+
+
+def test_a_destination_that_removes_nothing_is_asked_once_a_day(
+    make_site: Callable[..., Site], clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site("?keep_last=1")
+    for day in range(3):
+        make_backup(site, NOON - day * DAY)
+    asked = []
+
+    def refuse(_store: FolderStore, name: str) -> None:
+        asked.append(name)
+        raise StoreDeniedError("It may not be removed.")
+
+    copy_missing(make_site_keep_all(site))
+    monkeypatch.setattr(FolderStore, "remove", refuse)
+    for hour in range(30):
+        clock.move_to(NOON + hour * HOUR)
+        copy_missing(site)
+    assert len(asked) == 2
+    failed = history.list_runs(site, kind=RunKind.PRUNE, state=JobState.FAILED)
+    assert len(failed) == 2
+    assert failed[0].error is not None
+    assert "It may not be removed." in failed[0].error.detail
+
+
+def make_site_keep_all(site: Site) -> Site:
+    """The same site with a destination that keeps everything."""
+    address = site.settings.backup_destinations.get_secret_value().partition("?")[0]
+    update = {
+        "backup_destinations": Settings(_env_file=None, backup_destinations=address).backup_destinations
+    }
+    return new_site(site.settings.model_copy(update=update))
+
+
+def test_a_total_size_is_kept_without_copying_in_circles(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
+) -> None:
+    site = make_site("?max_total_size=250kB", backup_encrypt_to=str(Identity.generate().to_public()))
+    for hours in range(5):
+        make_backup(site, NOON - hours * HOUR, 100_000)
+    for hour in range(3):
+        clock.move_to(NOON + hour * HOUR)
+        runs = copy_missing(site)
+    assert runs == []
+    assert names_in(far) == ["backup_20261123_110000.zip.age", "backup_20261123_120000.zip.age"]
+
+
+def test_one_process_at_a_time_copies_to_a_destination(
+    make_site: Callable[..., Site], far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    service.create_backup(site)
+    other_runs: list[object] = []
+    original = FolderStore.put
+
+    def put(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        other_runs.append(copy_missing(new_site(site.settings)))
+        return original(store, name, chunks, size_bytes)
+
+    monkeypatch.setattr(FolderStore, "put", put)
+    assert len(copy_missing(site)) == 1
+    assert other_runs == [[]]
+
+
+def test_a_copy_keeps_no_backup_waiting(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    service.create_backup(site)
+    made: list[str] = []
+    original = FolderStore.put
+
+    def put(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        if not made:
+            made.append(service.create_backup(site).filename)
+        return original(store, name, chunks, size_bytes)
+
+    monkeypatch.setattr(FolderStore, "put", put)
+    assert len(copy_missing(site)) == 2
+    assert {copy.state for copy in list_copies(site)} == {CopyState.COPIED}
+
+
+def test_bytes_that_come_back_otherwise_are_removed_and_tried_again(
+    make_site: Callable[..., Site], far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    service.create_backup(site)
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "read", lambda _store, _name, *_where: iter([b"other bytes"]))
+        copy_missing(site)
+    copy = the_copy(site)
+    assert (copy.state, copy.code) == (CopyState.FAILED, "copy_damaged")
+    assert names_in(far) == []
+    try_destination(site, the_destination(site).id)
+    copy_missing(site)
+    assert the_copy(site).state == CopyState.COPIED
