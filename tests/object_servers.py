@@ -160,12 +160,17 @@ def _running(
     folder: Path,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until it is no longer needed; its last words are in `folder`/log."""
+    """Run a server until it is no longer needed; its last words are in a log beside `folder`."""
     log_path = folder.with_name(f"{folder.name}.log")
     with ExitStack() as at_end:
         log = at_end.enter_context(log_path.open("ab"))
         process = subprocess.Popen(
-            [str(part) for part in command],
+            [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                *map(str, command),
+            ],  # it ends with the tests, however they end
             cwd=folder,
             env={"PATH": os.environ["PATH"], "HOME": str(folder), **(environment or {})},
             stdout=log,

@@ -45,6 +45,15 @@ def test_what_is_given_wins_over_the_environment(
     open_store(parse_address(server.address(folder)), server.credentials).check()
 
 
+def test_the_server_verifies_a_checksum_with_each_part_if_that_is_wanted(
+    s3_server: ObjectServer, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CHECKSUM_ALGORITHM", "SHA256")
+    store = open_store(parse_address(s3_server.address(folder)), s3_server.credentials)
+    for size_bytes in (5, 9 * 1024**2):
+        assert store.put("x", [bytes(size_bytes)], size_bytes).is_checked
+
+
 def test_the_account_of_azure_may_stand_in_the_address(azure_server: ObjectServer, folder: str) -> None:
     account = azure_server.credentials["AZURE_STORAGE_ACCOUNT_NAME"]
     key = {"AZURE_STORAGE_ACCOUNT_KEY": azure_server.credentials["AZURE_STORAGE_ACCOUNT_KEY"]}

@@ -17,6 +17,7 @@ import pytest
 from fastcms.backups.stores.addresses import open_store, parse_address
 from fastcms.backups.stores.base import BackupStore
 from fastcms.backups.stores.clouds import Patience, Spot
+from fastcms.backups.stores.folder import FolderStore
 from fastcms.backups.stores.objects import ObjectStore
 from fastcms.errors import (
     StoreClockError,
@@ -34,7 +35,7 @@ from tests.stores.lines import line_to
 
 NAME = "backup_20250115_100000.zip"
 MIB = 1024**2
-HASTE = Patience(silence=timedelta(seconds=1), send=timedelta(seconds=3), retries=1)
+HASTE = Patience(silence=timedelta(seconds=1), send=timedelta(seconds=2), retries=1)
 
 ACTS: dict[str, Callable[[BackupStore], object]] = {
     "list": lambda store: store.list(),
@@ -60,12 +61,12 @@ def told(store: BackupStore, act: Callable[[BackupStore], object], *secrets: str
     return error
 
 
-def with_haste(server: ObjectServer, folder: str, host: str) -> ObjectStore:
+def with_haste(server: ObjectServer, folder: str, host: str, patience: Patience = HASTE) -> ObjectStore:
     """A store behind a line, that waits no longer than a test can."""
     assert server.scheme == "s3"
     options = {"endpoint": f"http://{host}"}
     return ObjectStore(
-        f"s3://{BUCKET}/{folder}", Spot("s3", BUCKET, folder, options, server.credentials), HASTE
+        f"s3://{BUCKET}/{folder}", Spot("s3", BUCKET, folder, options, server.credentials), patience
     )
 
 
@@ -174,6 +175,16 @@ def test_a_folder_that_nobody_may_write_to_is_denied(tmp_path: Path) -> None:
         subprocess.run([*AS_ROOT, "umount", tmp_path], check=True)
 
 
+def test_a_check_tells_when_nothing_may_be_removed(tmp_path: Path) -> None:
+    class Keeping(FolderStore):
+        def remove(self, name: str) -> None:
+            raise StoreDeniedError(f"{self.place} keeps {name}.", hint="Objects are locked there.")
+
+    error = told(Keeping(tmp_path.as_uri(), tmp_path), ACTS["check"])
+    assert isinstance(error, StoreDeniedError)
+    assert "can be written and read, but nothing may be removed" in error.message
+
+
 def test_what_a_crash_has_left_in_a_folder_is_not_listed_and_goes_in_time(tmp_path: Path) -> None:
     store = open_folder(tmp_path)
     old, new = tmp_path / f".{NAME}.0000.partial", tmp_path / f".{NAME}.1111.partial"
@@ -245,10 +256,11 @@ def test_a_server_that_is_killed_during_an_upload_has_no_half_object(tmp_path: P
 
 def test_a_slow_line_is_not_cut(s3_server: ObjectServer, folder: str) -> None:
     with line_to(s3_server.endpoint) as line:
-        store = with_haste(s3_server, folder, line.host)
+        patience = dataclasses.replace(HASTE, send=timedelta(seconds=30))
+        store = with_haste(s3_server, folder, line.host, patience)
         content = os.urandom(MIB)
         line.bytes_per_second = MIB / 2
-        store.put(NAME, [content], MIB)  # two seconds, of three
+        store.put(NAME, [content], MIB)
         began = time.monotonic()
         assert b"".join(store.read(NAME)) == content  # two seconds, without one of silence
         assert time.monotonic() - began > HASTE.silence.total_seconds()

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError, UnauthenticatedError
 
+from fastcms.backups.stores.base import missing_object
 from fastcms.errors import (
     StoreClockError,
     StoreDeniedError,
-    StoredObjectMissingError,
     StoreError,
     StoreFullError,
     StoreMissingError,
@@ -162,12 +162,6 @@ def explained(place: str, name: str = "") -> Iterator[None]:
         raise _explain_missing(str(error), place, name) from None
     except (BaseError, OSError, ValueError) as error:
         raise _tell(_meaning_of(error), str(error), place) from None
-
-
-def missing_object(place: str, name: str) -> StoredObjectMissingError:
-    return StoredObjectMissingError(
-        f"{place} has no {name}.", hint="List what is there; somebody may have removed it."
-    )
 
 
 def _explain_missing(text: str, place: str, name: str) -> StoreError:

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from fastcms.errors import InvalidInputError, StoredObjectChangedError, StoredObjectMissingError
+from fastcms.errors import (
+    InvalidInputError,
+    StoreDeniedError,
+    StoredObjectChangedError,
+    StoredObjectMissingError,
+)
 
 # What is read at once; more is never held in memory while reading.
 CHUNK_BYTES = 1024**2
@@ -81,6 +86,12 @@ def require_name(name: str) -> None:
         raise InvalidInputError(f"{name[:100]!r} cannot be the name of a stored object.")
 
 
+def missing_object(place: str, name: str) -> StoredObjectMissingError:
+    return StoredObjectMissingError(
+        f"{place} has no {name}.", hint="List what is there; somebody may have removed it."
+    )
+
+
 def exactly(chunks: Iterable[bytes], size_bytes: int) -> Iterator[bytes]:
     """Pass chunks on, and raise StoredObjectChangedError if there are not exactly so many bytes."""
     passed_bytes = 0
@@ -110,7 +121,18 @@ def check_store(store: BackupStore) -> None:
                 hint="Something between this server and the store changes what is sent: look for a proxy.",
             )
     finally:
+        _remove_again(store, name)
+
+
+def _remove_again(store: BackupStore, name: str) -> None:
+    try:
         store.remove(name)
+    except StoreDeniedError as error:
+        raise StoreDeniedError(
+            f"{store.place} can be written and read, but nothing may be removed there. {name} has stayed.",
+            hint="If that is meant so, all is well: copies are made, and stay until you remove them. If not, "
+            "let the credentials delete objects.",
+        ) from error
 
 
 def _wrong_size(found: str) -> StoredObjectChangedError:

@@ -23,13 +23,13 @@ from fastcms.backups.stores.base import (
     check_store,
     exactly,
     is_usable,
+    missing_object,
     require_name,
 )
 from fastcms.durability import fsync_folder, is_full_disk, sync
 from fastcms.errors import (
     StoreDeniedError,
     StoredObjectChangedError,
-    StoredObjectMissingError,
     StoreError,
     StoreFullError,
     StoreMissingError,
@@ -94,7 +94,8 @@ class FolderStore:
         return PutResult(stored, is_checked=False)
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> Generator[bytes]:
-        require_name(name)
+        if self.find(name) is None:
+            raise missing_object(self.place, name)
         with self._explained(name):
             descriptor = os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
@@ -159,9 +160,7 @@ class FolderStore:
             yield
         except FileNotFoundError as error:
             if name and self._folder.is_dir():
-                raise StoredObjectMissingError(
-                    f"{self.place} has no {name}.", hint="List what is there; somebody may have removed it."
-                ) from error
+                raise missing_object(self.place, name) from error
             raise StoreMissingError(
                 f"The folder of {self.place} does not exist.",
                 hint="Create it. If it is on another drive, see that the drive is mounted.",

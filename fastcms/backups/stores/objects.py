@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import obstore
 from obstore.exceptions import InvalidPathError
 
-from fastcms.backups.stores.answers import explained, missing_object
+from fastcms.backups.stores.answers import explained
 from fastcms.backups.stores.base import (
     CHUNK_BYTES,
     PutResult,
@@ -23,6 +23,7 @@ from fastcms.backups.stores.base import (
     check_store,
     exactly,
     is_usable,
+    missing_object,
     require_name,
 )
 from fastcms.backups.stores.clouds import Patience, Spot, open_client
