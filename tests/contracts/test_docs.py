@@ -56,8 +56,9 @@ def codes_in_source() -> dict[str, tuple[int, int] | None]:
                 continue
             raised = getattr(errors, getattr(node.func, "id", ""), None)
             for keyword in node.keywords:
-                if keyword.arg == "code" and isinstance(keyword.value, ast.Constant):
-                    found[str(keyword.value.value)] = status_of_class(raised) if raised else None
+                value = keyword.value
+                if keyword.arg == "code" and isinstance(value, ast.Constant) and value.value is not None:
+                    found[str(value.value)] = status_of_class(raised) if raised else None
     web = ast.parse((REPOSITORY / "fastcms/web.py").read_text())
     for node in ast.walk(web):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_problem":
