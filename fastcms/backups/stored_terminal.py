@@ -44,6 +44,13 @@ def is_elsewhere(text: str) -> bool:
 
 def open_target(site: Site, text: str, identity: Path | None) -> Target:
     """Raises: InvalidInputError; NotFoundError."""
+    if Path(text).exists():
+        raise InvalidInputError(
+            f"{text} is a file or folder of this machine.",
+            hint="Of a backup in data/backups, give the name alone. Another archive is brought by "
+            "`fastcms backup import FILE`. A folder that keeps copies is a destination as file:///...",
+            code="backup_name_invalid",
+        )
     place, object_name = split_address(text)
     key_path = identity or site.settings.backup_identity
     keys = find_keys(site, identity)
@@ -75,7 +82,9 @@ def show_stored(stored: StoredBackups) -> None:
     if not stored.items:
         output.print(f"There are no backups in {stored.place}.", markup=False)
         return
-    table = Table(Column("Name", no_wrap=True, min_width=30), "Created (UTC)", "Size", "Encrypted", "Notes", box=None)
+    table = Table(
+        Column("Name", no_wrap=True, min_width=30), "Created (UTC)", "Size", "Encrypted", "Notes", box=None
+    )
     for item in stored.items:
         table.add_row(
             item.object_name,
