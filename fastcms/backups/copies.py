@@ -14,7 +14,8 @@ from fastcms.site import Site
 
 _COPY = (
     "filename, destination, place, state, since, object_name, is_encrypted, "
-    "size_bytes, sha256, archive_sha256, version, checked, tried, attempts, next_try, reason, hint, code"
+    "size_bytes, sha256, archive_sha256, version, checked, tried, attempts, next_try, "
+    "reason, hint, code, needs_somebody"
 )
 
 
@@ -39,8 +40,8 @@ class Checked(StrEnum):
 class Copy(NamedTuple):
     """A backup at a destination, or on its way there; times as text, for there are many.
 
-    `since` is when the state began. Size, version and `sha256` are of the object, `archive_sha256` is of the
-    archive in it.
+    `since` is when the state began; what `needs_somebody` fails until somebody does something. Size, version
+    and `sha256` are of the object, `archive_sha256` is of the archive in it.
     """
 
     filename: str
@@ -61,6 +62,7 @@ class Copy(NamedTuple):
     reason: str | None = None
     hint: str | None = None
     code: str | None = None
+    needs_somebody: bool = False
 
 
 def list_copies(site: Site, filename: str | None = None, *, destination: str | None = None) -> list[Copy]:
@@ -112,4 +114,4 @@ def changed(copy: Copy, state: CopyState, now: datetime | None = None, **others:
 
 def _copy_of(row: tuple[Any, ...]) -> Copy:
     copy = Copy._make(row)
-    return copy._replace(is_encrypted=bool(copy.is_encrypted))
+    return copy._replace(is_encrypted=bool(copy.is_encrypted), needs_somebody=bool(copy.needs_somebody))

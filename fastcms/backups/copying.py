@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -90,15 +91,22 @@ def keep_copying(site: Site) -> None:
     _try_again_at_start(site)
     workers: dict[str, threading.Thread] = {}
     while not site.stopping.wait(_TICK_SECONDS):
-        for destination in list_destinations(site):
-            worker = workers.get(destination.id)
-            if worker is None or not worker.is_alive():
-                worker = threading.Thread(target=copy_to, args=[site, destination], daemon=True)
-                workers[destination.id] = worker
-                worker.start()
+        try:
+            _start_workers(site, workers)
+        except Exception as error:  # noqa: BLE001 - the next time may succeed
+            get_logger().error("Unexpected error", exc_info=error)
     deadline = time.monotonic() + _GOODBYE_SECONDS
     for worker in workers.values():
         worker.join(max(deadline - time.monotonic(), 0))
+
+
+def _start_workers(site: Site, workers: dict[str, threading.Thread]) -> None:
+    for destination in list_destinations(site):
+        worker = workers.get(destination.id)
+        if worker is None or not worker.is_alive():
+            worker = threading.Thread(target=copy_to, args=[site, destination], daemon=True)
+            workers[destination.id] = worker
+            worker.start()
 
 
 def _try_again_at_start(site: Site) -> None:
@@ -127,10 +135,16 @@ def copy_to(site: Site, destination: Destination) -> list[Run]:
     except BackupBusyError:
         pass
     except FastCMSError as error:
-        get_logger().error(error.message, place=destination.place, code=error.code, hint=error.hint)
+        _log_once(error.message, destination.place, error.code, error.hint)
     except Exception as error:  # noqa: BLE001 - the next round may succeed
         get_logger().error("Unexpected error", exc_info=error)
     return []
+
+
+@lru_cache(maxsize=1)
+def _log_once(message: str, place: str, code: str, hint: str) -> None:
+    """Log what every round finds, such as a history that cannot be read."""
+    get_logger().error(message, place=place, code=code, hint=hint)
 
 
 def _do_round(site: Site, destination: Destination) -> Iterator[Run]:
@@ -237,7 +251,7 @@ def _note_failure(there: _There, begun: Copy, raised: Exception) -> Copy:
 def _begin(site: Site, copy: Copy, now: datetime) -> Copy:
     """Count the attempt. Raises: BackupError when that cannot be noted: it would be made again and again."""
     begun = changed(copy, CopyState.COPYING, now, tried=format_utc(now), attempts=copy.attempts + 1)
-    begun = begun._replace(next_try=None, reason=None, hint=None, code=None)
+    begun = begun._replace(next_try=None, reason=None, hint=None, code=None, needs_somebody=False)
     save_copies(site, [begun])
     if begun not in list_copies(site, copy.filename):
         raise BackupError(
@@ -281,6 +295,7 @@ def _failed(copy: Copy, error: FastCMSError, now: datetime, next_try: datetime |
         reason=error.message,
         hint=error.hint,
         code=error.code,
+        needs_somebody=needs_somebody(error),
     )
 
 

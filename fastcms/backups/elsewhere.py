@@ -41,12 +41,13 @@ class NewestCopy(BaseModel):
 
 
 class FailedCopy(BaseModel):
-    """The newest backup that could not be copied to a destination, and why."""
+    """The newest backup that could not be copied to a destination, one that needs somebody before others."""
 
     filename: str
     reason: str
     hint: str
     code: str | None
+    needs_somebody: bool
     next_try: datetime | None
 
 
@@ -181,6 +182,7 @@ def _describe(
     """Copies come newest backup first."""
     copied = [copy for copy in copies if copy.state == CopyState.COPIED]
     failed = [copy for copy in copies if copy.state == CopyState.FAILED]
+    failed.sort(key=lambda copy: not copy.needs_somebody)
     newest = next((copy for copy in copied if _is_past(copy, now)), None)
     return DestinationState(
         **dict(destination),
@@ -223,6 +225,7 @@ def _describe_failed(copy: Copy) -> FailedCopy:
         reason=copy.reason or "",
         hint=copy.hint or "",
         code=copy.code,
+        needs_somebody=copy.needs_somebody,
         next_try=copy.next_try,
     )
 

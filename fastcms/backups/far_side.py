@@ -7,7 +7,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from fastcms.backups import history
 from fastcms.backups.copies import list_copies, save_copies
 from fastcms.backups.destinations import Destination
-from fastcms.errors import ConfigError, ConflictError, FastCMSError, InvalidInputError, StoreError
+from fastcms.errors import (
+    ArchiveError,
+    ConfigError,
+    ConflictError,
+    FastCMSError,
+    InvalidInputError,
+    StoreError,
+)
 from fastcms.site import Site
 
 # What failed is tried again after so long; then, and where somebody has to do something before, seldom.
@@ -108,7 +115,7 @@ def needs_somebody(error: FastCMSError) -> bool:
     """Whether it will fail again until somebody does something."""
     if isinstance(error, StoreError):
         return error.is_permanent
-    return isinstance(error, ConfigError | ConflictError | InvalidInputError)
+    return isinstance(error, ArchiveError | ConfigError | ConflictError | InvalidInputError)
 
 
 def _mark_of(destination: Destination) -> str:

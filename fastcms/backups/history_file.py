@@ -34,6 +34,7 @@ CREATE TABLE copies (
     object_name TEXT NOT NULL, is_encrypted INTEGER NOT NULL, size_bytes INTEGER,
     sha256 TEXT, archive_sha256 TEXT, version TEXT, checked TEXT,
     tried TEXT, attempts INTEGER NOT NULL, next_try TEXT, reason TEXT, hint TEXT, code TEXT,
+    needs_somebody INTEGER NOT NULL,
     PRIMARY KEY (filename, destination)
 ) STRICT;
 """

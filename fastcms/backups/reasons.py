@@ -316,7 +316,8 @@ def _copies_failed(facts: Facts) -> Iterator[Reason]:
             failed = found.failed_copy
             what = f"{failed.filename} could not be copied to {found.place}" if failed else found.place
             reason = found.reason or (failed.reason if failed else "")
-            code = "copy_refused" if found.needs_somebody else "copy_failed"
+            is_refused = found.needs_somebody or (failed is not None and failed.needs_somebody)
+            code = "copy_refused" if is_refused else "copy_failed"
             yield warning(code, f"{what}: {reason}", found.hint or (failed.hint if failed else ""))
 
 

@@ -173,9 +173,9 @@ def _exhaust(chunks: Iterable[bytes]) -> None:
 
 
 def _copied(copy: Copy, there: StoredObject, checked: Checked | None) -> Copy:
-    found = copy._replace(version=there.version, checked=checked)
-    nothing = found._replace(attempts=0, next_try=None, reason=None, hint=None, code=None)
-    return changed(nothing, CopyState.COPIED)
+    found = copy._replace(version=there.version, checked=checked, attempts=0, next_try=None)
+    well = found._replace(reason=None, hint=None, code=None, needs_somebody=False)
+    return changed(well, CopyState.COPIED)
 
 
 def _occupied(store: BackupStore, copy: Copy) -> ConflictError:

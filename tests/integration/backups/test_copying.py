@@ -25,6 +25,7 @@ from fastcms.backups.history import RunKind
 from fastcms.backups.job_files import JobState, cancel_job, list_jobs
 from fastcms.backups.schemas import Backup
 from fastcms.backups.sending import Sending, send
+from fastcms.backups.status import describe_status
 from fastcms.backups.stores.base import PutResult
 from fastcms.backups.stores.folder import FolderStore
 from fastcms.config import Settings
@@ -230,6 +231,7 @@ def test_a_key_that_does_not_open_the_copies_is_told(make_site: Callable[..., Si
     copy = the_copy(site)
     assert (copy.state, copy.code) == (CopyState.FAILED, "key_wrong")
     assert copy.checked is None
+    assert [reason.code for reason in describe_status(site).reasons] == ["copy_refused"]
 
 
 def test_what_waits_is_encrypted_as_soon_as_there_is_a_key(make_site: Callable[..., Site], far: Path) -> None:

@@ -4,6 +4,7 @@ import stat
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
@@ -15,6 +16,7 @@ from fastcms.backups.alarms import find_alarms
 from fastcms.backups.copies import Copy, CopyState, copies_by_filename, save_copies
 from fastcms.backups.copying import copy_missing
 from fastcms.backups.destinations import destinations_problem, list_destinations
+from fastcms.backups.folder import data_paths
 from fastcms.backups.schemas import describe_list
 from fastcms.backups.status import SafetyState, describe_status
 from fastcms.cli import app
@@ -132,7 +134,9 @@ def test_only_an_admin_changes_destinations(editor: TestClient, far: Path) -> No
 
 
 def test_those_of_the_environment_stay_and_wrong_ones_are_told(settings: Settings, far: Path) -> None:
-    given = {"backup_destinations": f"file://{far} s3://key:{SECRET}@bucket file://{far}?keep_last=3"}
+    given: dict[str, Any] = {
+        "backup_destinations": f"file://{far} s3://key:{SECRET}@bucket file://{far}?keep_last=3"
+    }
     site = new_site(Settings(_env_file=None, data_dir=settings.data_dir, **given))
     (destination,) = list_destinations(site)
     assert destination.policy is None  # the first one counts
@@ -196,7 +200,7 @@ def prepared(settings: Settings) -> Site:
 @pytest.fixture
 def copied(settings: Settings, far: Path) -> Iterator[Site]:
     """A site that had a copy of its backup, and whose destination is away since."""
-    given = {"backup_destinations": f"file://{far}"}
+    given: dict[str, Any] = {"backup_destinations": f"file://{far}"}
     site = prepared(Settings(_env_file=None, data_dir=settings.data_dir, **given))
     service.create_backup(site)
     copy_missing(site)
@@ -256,7 +260,7 @@ def test_a_list_of_many_with_their_copies_is_quick(settings: Settings) -> None:
     start = utc_now().replace(microsecond=0)
     copies = []
     for number in range(10_000):
-        path = service.path_of(service.data_paths(site), start - timedelta(seconds=number))
+        path = service.path_of(data_paths(site), start - timedelta(seconds=number))
         path.touch()
         copies += [
             Copy(path.name, place, place, CopyState.COPIED, "2026", path.name) for place in ("one", "two")
