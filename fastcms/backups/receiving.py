@@ -126,10 +126,9 @@ def require_password(
 
 def describe_origin(filename: str, origin: Origin) -> str:
     """Say who brought a backup, and who would be in charge of the site after its restore."""
-    newcomers = origin.newcomers
+    newcomers, place = origin.newcomers, origin.fetched_from or "elsewhere"
     sentences = [
-        f"{filename} was not made on this site: {origin.uploaded_by} brought it from "
-        f"{origin.fetched_from or 'elsewhere'}.",
+        f"{filename} was not made on this site: {origin.uploaded_by} brought it from {place}.",
         f"After the restore, the admins are: {_shorten(newcomers.admins)}.",
     ]
     if newcomers.admin_tokens:
