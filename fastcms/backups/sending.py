@@ -24,7 +24,6 @@ from fastcms.backups.streams import Hashed, limited, read_file, with_progress
 from fastcms.errors import BackupError, ConflictError, CorruptArchiveError, StoreError
 from fastcms.site import Site
 
-SENDING, READING = "copying to the destination", "reading the copy"
 # By how much age makes something longer: a tag for each block, and a header with a line for each key.
 _BLOCK_BYTES, _TAG_BYTES, _MOST_HEADER_BYTES = 65_536, 16, 16_384
 _HEAD_BYTES = 32
@@ -70,7 +69,7 @@ def _upload(sending: Sending, copy: Copy, backup: Backup, on_progress: OnProgres
     if copy.is_encrypted is not bool(sending.recipients):
         raise BackupError("Whether copies are encrypted was changed just now.", hint="It is copied again.")
     # Before some stores ask for the first byte, it takes a while: the job is seen until then.
-    on_progress(Progress(SENDING, 0, backup.size_bytes))
+    on_progress(Progress("copying to the destination", 0, backup.size_bytes))
     archive = Hashed(_sound_chunks(backup))
     with ExitStack() as open_streams:
         chunks: Iterable[bytes] = archive
@@ -79,7 +78,7 @@ def _upload(sending: Sending, copy: Copy, backup: Backup, on_progress: OnProgres
             stream = open_streams.enter_context(encrypted(archive, size_bytes, sending.recipients))
             chunks, size_bytes = stream.chunks, stream.size_bytes
         passing = limited(chunks, sending.limit)
-        sent = Hashed(with_progress(passing, on_progress, SENDING, size_bytes))
+        sent = Hashed(with_progress(passing, on_progress, "copying to the destination", size_bytes))
         known = copy._replace(size_bytes=size_bytes)
 
         def noted() -> Iterator[bytes]:
@@ -164,7 +163,7 @@ def _recognize(
 
 
 def _read(store: BackupStore, there: StoredObject, on_progress: OnProgress) -> Iterator[bytes]:
-    return with_progress(store.read(there.name), on_progress, READING, there.size_bytes)
+    return with_progress(store.read(there.name), on_progress, "reading the copy", there.size_bytes)
 
 
 def _exhaust(chunks: Iterable[bytes]) -> None:

@@ -17,6 +17,8 @@ def phases_in_source() -> Iterator[str]:
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                 if name in {"Progress", "begin", "begin_last"}:
                     yield from texts(node.args[:1])
+                if name == "with_progress":
+                    yield from texts(node.args[2:3])
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "attr", "") == "phase":
                 yield from texts([node.value])
 

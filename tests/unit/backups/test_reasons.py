@@ -9,6 +9,7 @@ import pytest
 
 from fastcms.backups.backup_settings import BackupSettings, read_settings
 from fastcms.backups.creation import RESTORE_REFUSED
+from fastcms.backups.elsewhere import DestinationState, Elsewhere, FailedCopy
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.history import Notes
 from fastcms.backups.job_files import Trigger
@@ -84,7 +85,47 @@ def schedule(expression: str) -> dict[str, Any]:
 
 FINE = backup()
 SOUND = backup(**verified(HOUR))
+
+
+def elsewhere(problem: str | None = None, uncopied: timedelta | None = None, **found: Any) -> dict[str, Any]:
+    """One destination, as it was found."""
+    nothing = dict.fromkeys(DestinationState.model_fields)
+    counts = {"copied": 1, "copied_bytes": 1000, "waiting": 0, "failed": 0, "others": 0}
+    state = DestinationState.model_construct(
+        **nothing | counts | {"id": "1a2b3c4d", "place": "file:///far", "needs_somebody": False} | found
+    )
+    since = None if uncopied is None else NOW - uncopied
+    return {"elsewhere": Elsewhere(destinations=[state], problem=problem, uncopied_since=since, hint=None)}
+
+
+def failed_copy(*, needs_somebody: bool) -> FailedCopy:
+    return FailedCopy(
+        filename="backup_20260630_020000.zip",
+        reason="The disk is full.",
+        hint="Make space.",
+        code="store_full",
+        needs_somebody=needs_somebody,
+        next_try=None,
+    )
+
+
+AWAY = {"reason": "No connection.", "hint": "Wait."}
+
 CASES: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "copies elsewhere": (elsewhere(uncopied=5 * HOUR), set()),
+    "a destination that makes no sense": (elsewhere("Number 2 is none."), {"destination_invalid"}),
+    "one that is away": (elsewhere(failing_since=NOW - HOUR, **AWAY), {"copy_failed"}),
+    "one that is away for days": (
+        elsewhere(failing_since=NOW - 2 * DAY, **AWAY),
+        {"destination_unreachable"},
+    ),
+    "one that refuses": (
+        elsewhere(failing_since=NOW - HOUR, **AWAY | {"needs_somebody": True}),
+        {"copy_refused"},
+    ),
+    "a copy that failed": (elsewhere(failed_copy=failed_copy(needs_somebody=False)), {"copy_failed"}),
+    "a copy that was refused": (elsewhere(failed_copy=failed_copy(needs_somebody=True)), {"copy_refused"}),
+    "no copy for days": (elsewhere(uncopied=2 * DAY), {"copy_missing"}),
     "nothing at all": ({"backups": ()}, set()),
     "a new backup": ({}, set()),
     "backups that are gone": ({"backups": (), "has_made_any": True}, {"backups_gone"}),
