@@ -4,6 +4,7 @@ A real server, so that what would be an exception in a test client is the 500 th
 """
 
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -64,11 +65,22 @@ class LiveApi:
         things = {"name": name, "record_id": record["id"], "file_id": file["id"], "filename": "note.txt"}
         if "/backups/jobs/" in operation:
             things["job_id"] = self._make("/backups", headers={"Prefer": "respond-async"})["id"]
+        elif "/destinations/" in operation:
+            things |= self._make_destination()
         elif "/backups/" in operation:
             things["filename"] = self._make("/backups")["filename"]
             if operation.endswith("/{file_path}"):
                 things["file_path"] = self._path_in_backup(things["filename"], file["id"])
         return things
+
+    def _make_destination(self) -> dict[str, str]:
+        """A folder with one backup in it."""
+        folder = self.server.folder / f"far_{secrets.token_hex(8)}"
+        folder.mkdir()
+        added = self._make("/backups/destinations", json={"address": f"file://{folder}"})
+        backup = self._make("/backups")["filename"]
+        shutil.copy(self.server.folder / "data" / "backups" / backup, folder)
+        return {"destination_id": added["id"], "object_name": backup}
 
     def _path_in_backup(self, filename: str, file_id: str) -> str:
         answer = self.admin.get(
