@@ -97,7 +97,27 @@ def test_another_person_or_a_pause_is_another_run(site: Site) -> None:
         service.write(site, lambda log, number=number: runs.put(log, created(number)))  # type: ignore[misc]
     service.write(site, lambda log: runs.put(log, created(50, who=ANNA)))
     service.write(site, lambda log: runs.put(log, created(60, minute=11)))
-    assert sentences(site)[:3] == ["Created 60", "Created 50", "Created 1 more records in posts"]
+    assert sentences(site)[:3] == ["Created 60", "Created 50", "Created 10"]
+
+
+def test_a_run_goes_on_in_no_other_line_when_its_own_could_not_be_kept(site: Site) -> None:
+    runs = Runs()
+
+    def put(number: int, *, minute: float = 0) -> None:
+        service.write(site, lambda log: runs.put(log, created(number, minute=minute)))
+
+    for number in range(10):
+        put(number)
+
+    def fail(log: sqlite3.Connection) -> None:
+        runs.put(log, created(10))
+        raise sqlite3.OperationalError("database or disk is full")
+
+    service.write(site, fail)
+    service.add(site, deed("Deleted all", minute=1))  # which takes the id that the run's line had
+    put(11, minute=2)
+    put(12, minute=3)
+    assert sentences(site)[:3] == ["Created 2 more records in posts", "Deleted all", "Created 9"]
 
 
 def test_what_is_recorded_is_there_after_a_flush_and_nobody_waits_for_it(site: Site) -> None:

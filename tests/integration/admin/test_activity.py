@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from fastapi.testclient import TestClient
 
 from fastcms.activity import service
@@ -88,6 +89,15 @@ def test_an_import_is_told_once_and_its_preview_is_not(admin_browser: Browser, s
         )
         assert answer.status_code == 200, answer.text
     assert told(site, admin_browser)[1:] == ["Imported 2 records into posts"]
+
+
+@pytest.mark.parametrize("field", ["records", "caller", "refusal", "settings", "address"])
+def test_a_field_that_no_form_has_changes_nothing_of_what_is_told(
+    admin_browser: Browser, site: Site, field: str
+) -> None:
+    form = {"name": "cron", "scope": "admin", "expires": "", field: "many"}
+    assert admin_browser.send("/tokens/create", form, page="/tokens").status_code == 200
+    assert told(site, admin_browser) == ["Created the API token cron"]
 
 
 def test_a_refused_form_about_backups_is_told_with_its_reason(admin_browser: Browser, site: Site) -> None:
