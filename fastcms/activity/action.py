@@ -69,5 +69,5 @@ class _Values(dict[str, Any]):
 
 
 def in_one_line(text: str) -> str:
-    """A text of anybody's, so that it can be shown and kept: a file's name may have bytes that are no text."""
+    """A text of anybody's, so that it can be shown and kept; a file's name need not be text."""
     return "".join(c if c.isprintable() else " " for c in text).strip()
