@@ -24,8 +24,8 @@ from fastcms.backups import (
     verification,
 )
 from fastcms.backups.answers import archive_answer
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.folder import explained
-from fastcms.backups.history import VerificationLevel
 from fastcms.backups.job_api import ACCEPTED, Answering
 from fastcms.backups.restore_preview import RestorePreview
 from fastcms.backups.schemas import (

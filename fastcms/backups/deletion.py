@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from fastcms.backups import history
+from fastcms.backups import backup_notes, history
 from fastcms.backups.archive_cache import forget_contents
 from fastcms.backups.engine.pending import Kind, read_marker
 from fastcms.backups.folder import data_paths, explained
@@ -115,7 +115,7 @@ def _find_staged(site: Site) -> dict[str, str]:
 
 
 def _forget(site: Site, backup: Backup) -> None:
-    history.forget_notes(site, backup.filename)
+    backup_notes.forget_notes(site, backup.filename)
     forget_contents(site, backup.filename)
     if backup.kind is BackupKind.UPLOADED:
         # Its record goes too; while an upload is being checked, the next upload or start removes it.

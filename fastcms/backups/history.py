@@ -1,4 +1,4 @@
-"""What was done to backups, what is noted of each, and marks of how far the schedule and the alarms are.
+"""What was done to backups, and marks of how far the schedule and the alarms are.
 
 No restore touches it, and none needs it: see `history_file`.
 """
@@ -26,10 +26,6 @@ _MOST_PROBLEMS = 100
 _KEPT_COUNTS = ("records", "files", "accounts")
 _RUN = (
     "id, kind, trigger, state, requested_by, backup_filename, started, finished, size_bytes, error, details"
-)
-_NOTES = (
-    "filename, trigger, seconds, app_version, pinned, pinned_by, "
-    "verified, verified_level, verified_outcome, verified_reason, crc32"
 )
 
 
@@ -61,37 +57,6 @@ class Run(BaseModel):
     size_bytes: int | None = None
     error: JobError | None = None
     details: dict[str, Any] = {}
-
-
-class VerificationLevel(StrEnum):
-    """light: every byte was compared with its checksum. full: a site was restored from it and started."""
-
-    LIGHT = "light"
-    FULL = "full"
-
-
-class VerificationOutcome(StrEnum):
-    OK = "ok"
-    FAILED = "failed"
-
-
-class Notes(NamedTuple):
-    """What is known of one backup beside its archive; times as text, for there are many.
-
-    `crc32` is that of the archive's file as it was written here, or received, or first verified.
-    """
-
-    filename: str
-    trigger: str | None = None
-    seconds: float | None = None
-    app_version: str | None = None
-    pinned: str | None = None
-    pinned_by: str | None = None
-    verified: str | None = None
-    verified_level: str | None = None
-    verified_outcome: str | None = None
-    verified_reason: str | None = None
-    crc32: int | None = None
 
 
 class Tally(NamedTuple):
@@ -224,42 +189,6 @@ def latest_run(
     """The newest run of a kind, none that a wrong clock has put into the future. Raises: BackupError."""
     found = list_runs(site, kind=kind, state=state, trigger=trigger, until=utc_now(), limit=1)
     return next(iter(found), None)
-
-
-def read_notes(site: Site, filename: str | None = None) -> dict[str, Notes]:
-    """What is noted of each backup, or of one, by filename; some may have been deleted since.
-
-    Raises: BackupError.
-    """
-    where, values = ("", []) if filename is None else ("WHERE filename = ?", [filename])
-    with reading(site) as history:
-        rows = history.execute(f"SELECT {_NOTES} FROM notes {where}", values).fetchall()  # noqa: S608 - our own names
-    return {row[0]: Notes._make(row) for row in rows}
-
-
-def note(site: Site, filename: str, **changed: Any) -> None:
-    """Note something of a backup, by the names of `Notes`' fields and `report`. Never raises."""
-    columns = list(changed)
-    updates = ", ".join(f"{column} = excluded.{column}" for column in columns)
-    query = (
-        f"INSERT INTO notes (filename, {', '.join(columns)}) VALUES (?{', ?' * len(columns)}) "  # noqa: S608 - our own names
-        f"ON CONFLICT (filename) DO UPDATE SET {updates}"
-    )
-    write(site, filename, lambda history: history.execute(query, [filename, *changed.values()]))
-
-
-def forget_notes(site: Site, filename: str) -> None:
-    """Forget what was noted of a backup that was deleted. Never raises: see `history_file`."""
-    query = "DELETE FROM notes WHERE filename = ?"
-    write(site, filename, lambda history: history.execute(query, [filename]))
-
-
-def read_report(site: Site, filename: str) -> dict[str, Any] | None:
-    """The report of a backup's latest verification. Raises: BackupError."""
-    with reading(site) as history:
-        row = history.execute("SELECT report FROM notes WHERE filename = ?", [filename]).fetchone()
-    report: dict[str, Any] | None = json.loads(row[0]) if row and row[0] else None
-    return report
 
 
 def read_mark(site: Site, name: str) -> Any:

@@ -10,9 +10,9 @@ from starlette_admin import route
 
 from fastcms.backups import jobs, loss, pruning, restoring, service, tasks
 from fastcms.backups.answers import archive_answer
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.days import list_days
 from fastcms.backups.folder import explained
-from fastcms.backups.history import VerificationLevel
 from fastcms.backups.job_files import Job, JobKind, cancel_job, list_jobs
 from fastcms.backups.job_words import phases_of
 from fastcms.backups.listing import Shown, list_rows, verdict_of

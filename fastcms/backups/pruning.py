@@ -7,11 +7,12 @@ from datetime import datetime
 from humanize import naturalsize
 from pydantic import BaseModel
 
-from fastcms.backups import history
+from fastcms.backups import backup_notes, history
+from fastcms.backups.backup_notes import Notes, VerificationLevel, VerificationOutcome
 from fastcms.backups.backup_settings import BackupSettings, read_settings, settings_problem
 from fastcms.backups.deletion import find_uses, hold_backup, remove_backup
 from fastcms.backups.folder import alone, data_paths
-from fastcms.backups.history import Notes, Run, RunKind, VerificationLevel, VerificationOutcome
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import damaged_history
 from fastcms.backups.job_files import JobError, JobKind, JobState, Trigger, job_id_of, list_jobs
 from fastcms.backups.retention import (
@@ -153,14 +154,14 @@ def pin(site: Site, filename: str, pinned_by: str) -> Backup:
     """
     with hold_backup(site, filename) as backup:
         if backup.notes.pinned is None:
-            history.note(site, filename, pinned=format_utc(utc_now()), pinned_by=pinned_by)
+            backup_notes.note(site, filename, pinned=format_utc(utc_now()), pinned_by=pinned_by)
         return _require_noted(site, filename, is_pinned=True)
 
 
 def unpin(site: Site, filename: str) -> Backup:
     """Let the policy decide about a backup again. Raises: as `pin`."""
     with hold_backup(site, filename):
-        history.note(site, filename, pinned=None, pinned_by=None)
+        backup_notes.note(site, filename, pinned=None, pinned_by=None)
         return _require_noted(site, filename, is_pinned=False)
 
 
@@ -211,7 +212,7 @@ def _policy_of(settings: BackupSettings) -> Policy:
 
 def _find_candidates(site: Site) -> list[Candidate]:
     # Not those that the list brings, which has none where they cannot be read: they say what is pinned.
-    notes = history.read_notes(site)
+    notes = backup_notes.read_notes(site)
     backups, uses, now = list_backups(site), find_uses(site), utc_now()
     for_all = list(_find_reasons_for_all(site, backups))
     return [

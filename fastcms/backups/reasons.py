@@ -10,10 +10,10 @@ from typing import NamedTuple
 from humanize import naturaldelta
 from pydantic import BaseModel
 
+from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
 from fastcms.backups.backup_settings import BackupSettings
 from fastcms.backups.creation import RESTORE_REFUSED
 from fastcms.backups.engine.pending import RestoreReceipt
-from fastcms.backups.history import VerificationLevel, VerificationOutcome
 from fastcms.backups.job_files import Trigger
 from fastcms.backups.schemas import Backup, RestoreState, describe_what
 from fastcms.backups.storage import Storage, StorageLevel

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from fastcms.accounts.schemas import Caller
 from fastcms.accounts.service import confirm_password
-from fastcms.backups import contents, history
+from fastcms.backups import backup_notes, contents
 from fastcms.backups.engine.archive_check import check_archive_whole
 from fastcms.backups.engine.manifest import DATABASE_NAME, BackupManifest
 from fastcms.backups.engine.paths import DataPaths
@@ -62,7 +62,7 @@ def receive_archive(
             now = utc_now().isoformat(timespec="seconds")
             origin = Origin(uploaded_by, now, incoming.sha256, newcomers)
             path = _keep(site, incoming, manifest, origin, scratch_dir)
-    history.note(site, path.name, crc32=whole.crc32)
+    backup_notes.note(site, path.name, crc32=whole.crc32)
     return describe_details(find_backup(site, path.name), manifest, origin)
 
 
@@ -195,7 +195,9 @@ def _keep(
     created = _wanted_time(manifest)
     while not _claim(path := path_of(data_paths(site), created), incoming, origin, scratch_dir):
         created += timedelta(seconds=1)
-    history.forget_notes(site, path.name)  # of another archive that had this name, and was removed by hand
+    backup_notes.forget_notes(
+        site, path.name
+    )  # of another archive that had this name, and was removed by hand
     # If this fails, the record stays: should the archive stay too, it must not pass for one made here.
     incoming.keep(path)
     return path

@@ -10,10 +10,11 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from fastcms.backups.backup_notes import Notes
 from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.pending import Kind, PendingRestore, RestoreReceipt
 from fastcms.backups.engine.undo import SafetyCopy
-from fastcms.backups.history import Notes, Run
+from fastcms.backups.history import Run
 from fastcms.backups.origin import Origin
 from fastcms.database import utc_now
 

@@ -10,11 +10,12 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from fastcms.backups import history, notifications, restoring, schedule
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.backup_settings import read_settings, settings_problem
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.folder import explained
-from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import damaged_history
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
 from fastcms.backups.reasons import (

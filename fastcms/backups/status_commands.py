@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from fastcms.backups import history, restoring
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.commands import backup_app, site_of
-from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.job_files import JobState
 from fastcms.backups.reasons import ReasonLevel
 from fastcms.backups.schemas import RestoreState, RestoreStatus, RunPage, describe_what

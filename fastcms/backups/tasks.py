@@ -6,10 +6,10 @@ from pathlib import Path
 from pydantic import BaseModel
 
 import fastcms
-from fastcms.backups import history, receiving, restoring, service, storage, verification
+from fastcms.backups import backup_notes, receiving, restoring, service, storage, verification
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.engine.pending import PendingRestore
 from fastcms.backups.engine.progress import OnProgress
-from fastcms.backups.history import VerificationLevel
 from fastcms.backups.job_files import JobKind, Trigger
 from fastcms.backups.jobs import Task
 from fastcms.backups.origin import Origin
@@ -30,7 +30,7 @@ def creation(site: Site, requested_by: str, trigger: Trigger = Trigger.MANUAL) -
         started = time.monotonic()
         backup = service.create_backup(site, on_progress)
         seconds = round(time.monotonic() - started, 3)
-        history.note(
+        backup_notes.note(
             site,
             backup.filename,
             trigger=trigger,

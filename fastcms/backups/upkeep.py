@@ -11,10 +11,21 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from fastcms.backups import alarms, history, jobs, notifications, pruning, schedule, service, tasks
+from fastcms.backups import (
+    alarms,
+    backup_notes,
+    history,
+    jobs,
+    notifications,
+    pruning,
+    schedule,
+    service,
+    tasks,
+)
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.delivery import HeartbeatSignal
 from fastcms.backups.folder import data_paths
-from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import mend_history
 from fastcms.backups.job_files import Job, JobState, Trigger, job_id_of, list_jobs
 from fastcms.backups.schedule import Duty
@@ -182,7 +193,7 @@ def _verify(site: Site, filename: str, level: VerificationLevel) -> Run | None:
 
 def _has_verdict(site: Site, run: Run) -> bool:
     """Whether a verification has come to an end: that a backup is damaged is one, too."""
-    noted = history.read_notes(site, run.backup_filename).get(run.backup_filename or "")
+    noted = backup_notes.read_notes(site, run.backup_filename).get(run.backup_filename or "")
     return noted is not None and noted.verified is not None and noted.verified >= format_utc(run.started)
 
 

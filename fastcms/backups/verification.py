@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fastcms.backups import history
+from fastcms.backups import backup_notes
+from fastcms.backups.backup_notes import Notes, VerificationLevel, VerificationOutcome
 from fastcms.backups.deletion import hold_backup
 from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.engine.whole_archive import WholeCheck
 from fastcms.backups.folder import data_paths, explained
-from fastcms.backups.history import Notes, VerificationLevel, VerificationOutcome
 from fastcms.backups.receiving import check_archive
 from fastcms.backups.schemas import Backup
 from fastcms.backups.service import find_backup
@@ -76,7 +76,7 @@ def find_verification(site: Site, filename: str) -> Verification:
             hint=f"Verify it: fastcms backup verify {filename}",
             code="backup_not_verified",
         )
-    told = history.read_report(site, filename)
+    told = backup_notes.read_report(site, filename)
     is_sound = notes.verified_outcome == VerificationOutcome.OK
     return Verification.model_validate(
         {
@@ -132,7 +132,7 @@ def _report(
 
 def _note_success(site: Site, notes: Notes, report: VerifiedBackup, crc32: int) -> None:
     if notes.crc32 is None:  # of an archive that was put there by hand: from now on
-        history.note(site, report.filename, crc32=crc32)
+        backup_notes.note(site, report.filename, crc32=crc32)
     # What a look at the bytes finds says nothing against, or for, what a trial has found.
     if report.level is VerificationLevel.FULL or notes.verified_level != VerificationLevel.FULL:
         _note_verdict(site, report.filename, report.level, report.model_dump(mode="json"))
@@ -142,7 +142,7 @@ def _note_verdict(
     site: Site, filename: str, level: VerificationLevel, told: dict[str, Any], reason: str | None = None
 ) -> None:
     """Note how a verification ended; with a reason, it failed."""
-    history.note(
+    backup_notes.note(
         site,
         filename,
         verified=format_utc(utc_now()),

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from fastcms.backups.history import VerificationLevel, VerificationOutcome
+from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
 from fastcms.backups.schemas import RestoreState
 
 

@@ -13,9 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from fastcms.accounts.schemas import Scope
 from fastcms.accounts.service import create_token
 from fastcms.backups import history, jobs, service, tasks
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.engine.pending import Kind, RestoreReceipt, add_receipt
 from fastcms.backups.folder import data_paths
-from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import JobError, JobState, Trigger, job_id_of
 from fastcms.config import Settings

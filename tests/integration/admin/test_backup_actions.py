@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastcms.backups import history, jobs, pruning, restoring, service
+from fastcms.backups import backup_notes, history, jobs, pruning, restoring, service
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import data_paths
@@ -239,7 +239,7 @@ def test_a_pinned_backup_is_deleted_with_its_pin_once_its_name_is_typed(
     assert "somebody wants it kept. Deleting it unpins it." in admin_browser.open(path).text
     assert "the name that was typed is not that" in admin_browser.send(path, {}).text
     assert f"Deleted {name}." in admin_browser.send(path, {"confirm": name}).text
-    assert name not in history.read_notes(site)
+    assert name not in backup_notes.read_notes(site)
 
 
 def test_a_backup_that_became_grave_while_the_page_was_open_is_not_deleted(
@@ -247,7 +247,9 @@ def test_a_backup_that_became_grave_while_the_page_was_open_is_not_deleted(
 ) -> None:
     _newest, name, _oldest = put_backups(site, 0, 1, 2)
     assert 'name="confirm"' not in admin_browser.open(f"/backups/{name}/delete").text
-    history.note(site, name, verified="2026-11-20T00:00:00Z", verified_outcome="ok", verified_level="light")
+    backup_notes.note(
+        site, name, verified="2026-11-20T00:00:00Z", verified_outcome="ok", verified_level="light"
+    )
     refused = admin_browser.send(f"/backups/{name}/delete", {}, page="/backups")
     assert "the name that was typed is not that" in refused.text
     assert "It is the only backup that is known to be sound." in refused.text
@@ -285,7 +287,7 @@ def test_the_list_holds_failures_and_is_filtered(admin_browser: Browser, site: S
         error=error,
     )
     history.add_run(site, run)
-    history.note(site, older, trigger="scheduled")
+    backup_notes.note(site, older, trigger="scheduled")
     rows = _rows(admin_browser.open("/backups").text)
     assert rows.index(newest) < rows.index("No backup was made") < rows.index(older)
     assert "The &lt;disk&gt; is full. Make space." in rows

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from fastcms.backups import history, jobs, one_backup, pruning, restoring, service, tasks
+from fastcms.backups import backup_notes, jobs, one_backup, pruning, restoring, service, tasks
 from fastcms.backups.job_files import JobState, list_jobs
 from fastcms.content import service as content
 from fastcms.errors import ArchiveError
@@ -45,7 +45,7 @@ def test_the_page_says_what_is_in_a_backup_and_what_the_site_has_now(
     assert "anna@example.com wants it kept" in page
     assert "It was not verified so far." in page
     assert f"{site.settings.backups_dir}/{filename}" in page
-    assert f"{history.read_notes(site, filename)[filename].crc32:08x}" in page
+    assert f"{backup_notes.read_notes(site, filename)[filename].crc32:08x}" in page
     assert "&lt;b&gt;Höhe&lt;b&gt;" in page
     assert "<b>Höhe" not in page
     for action in ("restore", "download", "unpin", "delete", "verify"):
@@ -55,7 +55,7 @@ def test_the_page_says_what_is_in_a_backup_and_what_the_site_has_now(
 def test_the_report_of_a_verification_is_told_in_words(
     admin_browser: Browser, site: Site, filename: str
 ) -> None:
-    jobs.run(site, tasks.verifying(site, filename, "me", level=history.VerificationLevel.LIGHT))
+    jobs.run(site, tasks.verifying(site, filename, "me", level=backup_notes.VerificationLevel.LIGHT))
     page = admin_browser.open(f"/backups/{filename}").text
     assert "Every byte is as it was written" in page
     assert "It was not restored as a test." in page
@@ -107,7 +107,7 @@ def test_a_staged_restore_is_named_on_its_backups_page(
 def test_work_that_goes_on_with_a_backup_is_shown_on_its_page(
     admin_browser: Browser, site: Site, filename: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs.run(site, tasks.verifying(site, filename, "me", level=history.VerificationLevel.LIGHT))
+    jobs.run(site, tasks.verifying(site, filename, "me", level=backup_notes.VerificationLevel.LIGHT))
     [job, *others] = list_jobs(site)
     goes_on = job.model_copy(update={"state": JobState.RUNNING, "finished": None})
     monkeypatch.setattr(one_backup, "list_jobs", lambda _site: [goes_on, *others])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fastcms.backups import history, history_file, service
+from fastcms.backups import backup_notes, history, history_file, service
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import Job, JobError, JobKind, JobState, Trigger, job_id_of
@@ -28,7 +28,7 @@ def put_backup(site: Site, created: datetime, **notes: str | float) -> str:
     name = f"backup_{created:%Y%m%d_%H%M%S}.zip"
     (site.settings.backups_dir / name).write_bytes(b"not opened for a list")
     if notes:
-        history.note(site, name, **notes)
+        backup_notes.note(site, name, **notes)
     return name
 
 

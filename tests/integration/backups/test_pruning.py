@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from fastcms.backups import deletion, history, jobs, pruning, receiving, restoring, service, tasks
+from fastcms.backups import (
+    backup_notes,
+    deletion,
+    history,
+    jobs,
+    pruning,
+    receiving,
+    restoring,
+    service,
+    tasks,
+)
+from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.progress import Progress
-from fastcms.backups.history import Run, RunKind, VerificationLevel, VerificationOutcome
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import (
     Job,
@@ -94,7 +105,7 @@ def add_run(site: Site, state: JobState) -> None:
 
 
 def note_verified(site: Site, filename: str, level: VerificationLevel) -> None:
-    history.note(site, filename, verified_outcome=VerificationOutcome.OK, verified_level=level)
+    backup_notes.note(site, filename, verified_outcome=VerificationOutcome.OK, verified_level=level)
 
 
 def job_of(kind: JobKind, backup_filename: str | None = None) -> Job:
@@ -112,12 +123,12 @@ def job_of(kind: JobKind, backup_filename: str | None = None) -> Job:
 
 def test_what_no_rule_keeps_is_removed_with_its_notes_and_history_says_so(site: Site) -> None:
     size_bytes = path_of(site, OLD).stat().st_size
-    history.note(site, OLD, seconds=1.0)
+    backup_notes.note(site, OLD, seconds=1.0)
     assert reasons(site) == {NEWEST: ["newest", "last"], OLD: ["not_kept"], OLDER: ["not_kept"]}
     pruned = pruning.prune(site, "schedule", Trigger.SCHEDULED)
     assert pruned.model_dump() == {"removed": [OLDER, OLD], "removed_bytes": 2 * size_bytes, "failed": {}}
     assert names(site) == [NEWEST]
-    assert history.read_notes(site) == {}
+    assert backup_notes.read_notes(site) == {}
     [run] = history.list_runs(site, kind=RunKind.PRUNE)
     assert (run.state, run.requested_by, run.trigger) == ("succeeded", "schedule", "scheduled")
     assert run.details == {"removed": [OLDER, OLD], "bytes": 2 * size_bytes, "failed": {}}
@@ -132,7 +143,7 @@ def test_pinned_uploaded_staged_and_verified_ones_stay(real: Site) -> None:
         shutil.copy(path_of(real, newest), path_of(real, filename))
     pruning.pin(real, OLDER, "somebody")
     record_path(path_of(real, uploaded)).write_text("{}")
-    history.note(real, verified, verified_outcome=VerificationOutcome.OK)
+    backup_notes.note(real, verified, verified_outcome=VerificationOutcome.OK)
     restoring.stage_restore(real, OLD, "somebody")
     assert reasons(real) == {
         newest: ["newest", "last"],
@@ -157,16 +168,16 @@ def test_what_was_restored_as_a_test_stays_until_a_newer_one_was(site: Site) -> 
 
 
 def test_while_the_newest_backup_is_damaged_nothing_is_removed(site: Site) -> None:
-    history.note(site, NEWEST, verified_outcome=VerificationOutcome.FAILED)
+    backup_notes.note(site, NEWEST, verified_outcome=VerificationOutcome.FAILED)
     assert pruning.prune(site, "somebody").removed == []
     assert reasons(site)[OLDER] == ["nothing_goes"]
 
 
 def test_a_damaged_backup_does_not_push_a_sound_one_out(site: Site) -> None:
-    history.note(site, OLD, verified_outcome=VerificationOutcome.FAILED)
+    backup_notes.note(site, OLD, verified_outcome=VerificationOutcome.FAILED)
     change_settings(site, {"keep_last": 2})
     assert pruning.prune(site, "somebody").removed == []
-    history.note(site, OLD, verified_outcome=VerificationOutcome.OK)
+    backup_notes.note(site, OLD, verified_outcome=VerificationOutcome.OK)
     assert pruning.prune(site, "somebody").removed == [OLDER]
 
 
@@ -190,7 +201,7 @@ def test_a_backup_that_was_killed_has_failed(site: Site) -> None:
 
 
 def lose_history(site: Site) -> None:
-    history.note(site, OLD, pinned="2020-01-01T00:00:00.000000Z", pinned_by="somebody")
+    backup_notes.note(site, OLD, pinned="2020-01-01T00:00:00.000000Z", pinned_by="somebody")
     history_path(site).write_bytes(b"no database " * 1000)
 
 
@@ -296,12 +307,12 @@ def test_a_backup_that_cannot_be_removed_keeps_no_other_one_and_is_told_of(
 
 
 def test_a_deletion_by_hand_is_noted_and_its_notes_are_forgotten(site: Site) -> None:
-    history.note(site, OLD, seconds=1.0)
+    backup_notes.note(site, OLD, seconds=1.0)
     deletion.delete_backup(site, OLD, "somebody")
     [run] = history.list_runs(site)
     assert (run.kind, run.backup_filename, run.requested_by) == ("delete", OLD, "somebody")
     assert run.size_bytes == path_of(site, OLDER).stat().st_size
-    assert history.read_notes(site) == {}
+    assert backup_notes.read_notes(site) == {}
 
 
 def test_a_pinned_backup_is_not_deleted_by_hand_before_it_is_unpinned(site: Site) -> None:

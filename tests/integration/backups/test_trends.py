@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 from fastapi.testclient import TestClient
 
-from fastcms.backups import history, jobs, tasks
+from fastcms.backups import backup_notes, history, jobs, tasks
 from fastcms.backups.deletion import delete_backup
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import write
@@ -113,7 +113,7 @@ def test_a_disk_that_fills_up_names_the_day(folder: Site) -> None:
 
 def test_backups_that_only_the_folder_knows_are_drawn(client: TestClient, site: Site) -> None:
     backup = create_backup(site)  # without a job, as if the history had been lost since
-    history.note(site, backup.filename, seconds=2.5)
+    backup_notes.note(site, backup.filename, seconds=2.5)
     trends = find_trends(site)
     assert [(point.size_bytes, point.seconds) for point in trends.backups] == [(backup.size_bytes, 2.5)]
 

@@ -16,8 +16,8 @@ from fastapi.testclient import TestClient
 from fastcms.accounts.schemas import Scope
 from fastcms.accounts.service import create_token
 from fastcms.backups import service, verification
+from fastcms.backups.backup_notes import Notes, VerificationLevel
 from fastcms.backups.engine.progress import Progress
-from fastcms.backups.history import Notes, VerificationLevel
 from fastcms.config import Settings
 from fastcms.content import service as content
 from fastcms.errors import ArchiveError, JobCancelledError, NotEnoughSpaceError
