@@ -16,8 +16,8 @@ from fastcms.backups import backup_notes, history
 from fastcms.backups.archive_cache import forget_contents
 from fastcms.backups.engine.pending import Kind, read_marker
 from fastcms.backups.folder import data_paths, explained
-from fastcms.backups.history import Run, RunKind
-from fastcms.backups.job_files import JobState, Trigger, job_id_of, list_jobs
+from fastcms.backups.history import RunKind
+from fastcms.backups.job_files import list_jobs
 from fastcms.backups.origin import hold_records
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import find_backup
@@ -42,19 +42,13 @@ def delete_backup(site: Site, filename: str, requested_by: str, *, is_pin_lifted
     """
     started = utc_now()
     backup = remove_backup(site, filename, is_pin_lifted=is_pin_lifted)
-    history.add_run(
+    history.note_done(
         site,
-        Run(
-            id=job_id_of(started),
-            kind=RunKind.DELETE,
-            trigger=Trigger.MANUAL,
-            state=JobState.SUCCEEDED,
-            requested_by=requested_by,
-            backup_filename=filename,
-            started=started,
-            finished=utc_now(),
-            size_bytes=backup.size_bytes,
-        ),
+        RunKind.DELETE,
+        started,
+        requested_by,
+        backup_filename=filename,
+        size_bytes=backup.size_bytes,
     )
 
 

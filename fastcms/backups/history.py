@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from fastcms.backups.history_file import reading, write
-from fastcms.backups.job_files import Job, JobError, JobKind, JobState, Trigger
+from fastcms.backups.job_files import Job, JobError, JobKind, JobState, Trigger, job_id_of
 from fastcms.database import format_utc, utc_now
 from fastcms.errors import BackupError
 from fastcms.logs import get_logger
@@ -84,6 +84,36 @@ def run_of(job: Job) -> Run:
         error=job.error,
         details=_details_of_created(result) if job.kind is JobKind.CREATE else {},
     )
+
+
+def note_done(
+    site: Site,
+    kind: RunKind,
+    started: datetime,
+    requested_by: str,
+    *,
+    trigger: Trigger = Trigger.MANUAL,
+    error: JobError | None = None,
+    backup_filename: str | None = None,
+    size_bytes: int | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> Run:
+    """Keep what was over too quickly to be a job, or was refused as one; with an error, it has failed."""
+    run = Run(
+        id=job_id_of(started),
+        kind=kind,
+        trigger=trigger,
+        state=JobState.FAILED if error else JobState.SUCCEEDED,
+        requested_by=requested_by,
+        backup_filename=backup_filename,
+        started=started,
+        finished=utc_now(),
+        size_bytes=size_bytes,
+        error=error,
+        details=dict(details or {}),
+    )
+    add_run(site, run)
+    return run
 
 
 def _details_of_created(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette_admin import route
 
-from fastcms.backups import jobs, loss, pruning, restoring, service, tasks
+from fastcms.backups import jobs, loss, pinning, restoring, service, tasks
 from fastcms.backups.answers import archive_answer
 from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.days import list_days
@@ -101,7 +101,7 @@ class BackupsPage(Page):
     @errors_as_messages
     async def pin(self, request: Request) -> Response:
         filename, name = request.path_params["filename"], get_visitor(request).name
-        await in_thread(pruning.pin, get_site(request), filename, name)
+        await in_thread(pinning.pin, get_site(request), filename, name)
         get_logger().info("backup pinned", backup=filename, by=name)
         return self.done(request, f"Pinned {filename}: it stays until it is unpinned.")
 
@@ -109,7 +109,7 @@ class BackupsPage(Page):
     @errors_as_messages
     async def unpin(self, request: Request) -> Response:
         filename = request.path_params["filename"]
-        await in_thread(pruning.unpin, get_site(request), filename)
+        await in_thread(pinning.unpin, get_site(request), filename)
         get_logger().info("backup unpinned", backup=filename, by=get_visitor(request).name)
         return self.done(request, f"Unpinned {filename}: the policy decides about it again.")
 

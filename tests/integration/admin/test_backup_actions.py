@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastcms.backups import backup_notes, history, jobs, pruning, restoring, service
+from fastcms.backups import backup_notes, history, jobs, pinning, restoring, service
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import data_paths
@@ -234,7 +234,7 @@ def test_a_pinned_backup_is_deleted_with_its_pin_once_its_name_is_typed(
     admin_browser: Browser, site: Site
 ) -> None:
     _newest, name, _oldest = put_backups(site, 0, 1, 2)
-    pruning.pin(site, name, "somebody")
+    pinning.pin(site, name, "somebody")
     path = f"/backups/{name}/delete"
     assert "somebody wants it kept. Deleting it unpins it." in admin_browser.open(path).text
     assert "the name that was typed is not that" in admin_browser.send(path, {}).text

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from fastcms.backups import backup_notes, jobs, one_backup, pruning, restoring, service, tasks
+from fastcms.backups import backup_notes, jobs, one_backup, pinning, restoring, service, tasks
 from fastcms.backups.job_files import JobState, list_jobs
 from fastcms.content import service as content
 from fastcms.errors import ArchiveError
@@ -38,7 +38,7 @@ def damage(site: Site, filename: str) -> Path:
 def test_the_page_says_what_is_in_a_backup_and_what_the_site_has_now(
     admin_browser: Browser, site: Site, filename: str
 ) -> None:
-    pruning.pin(site, filename, "anna@example.com")
+    pinning.pin(site, filename, "anna@example.com")
     page = admin_browser.open(f"/backups/{filename}").text
     assert "posts" in page
     assert "Its database has the same schema (0001) as now." in page

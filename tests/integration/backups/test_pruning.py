@@ -12,6 +12,7 @@ from fastcms.backups import (
     deletion,
     history,
     jobs,
+    pinning,
     pruning,
     receiving,
     restoring,
@@ -141,7 +142,7 @@ def test_pinned_uploaded_staged_and_verified_ones_stay(real: Site) -> None:
     uploaded, verified = "backup_20180101_020000.zip", "backup_20170101_020000.zip"
     for filename in (uploaded, verified):
         shutil.copy(path_of(real, newest), path_of(real, filename))
-    pruning.pin(real, OLDER, "somebody")
+    pinning.pin(real, OLDER, "somebody")
     record_path(path_of(real, uploaded)).write_text("{}")
     backup_notes.note(real, verified, verified_outcome=VerificationOutcome.OK)
     restoring.stage_restore(real, OLD, "somebody")
@@ -154,7 +155,7 @@ def test_pinned_uploaded_staged_and_verified_ones_stay(real: Site) -> None:
     }
     assert pruning.prune(real, "somebody").removed == []
     restoring.cancel_restore(real)
-    pruning.unpin(real, OLDER)
+    pinning.unpin(real, OLDER)
     assert pruning.prune(real, "somebody").removed == [OLDER, OLD]
 
 
@@ -224,7 +225,7 @@ def test_nothing_is_removed_while_the_history_cannot_be_read(site: Site) -> None
     with pytest.raises(BackupError, match="Reading the history of backups failed"):
         pruning.prune(site, "somebody")
     with pytest.raises(BackupError) as caught:
-        pruning.pin(site, OLD, "somebody")
+        pinning.pin(site, OLD, "somebody")
     assert caught.value.code == "pin_failed"
     assert len(names(site)) == 3
 
@@ -316,12 +317,12 @@ def test_a_deletion_by_hand_is_noted_and_its_notes_are_forgotten(site: Site) -> 
 
 
 def test_a_pinned_backup_is_not_deleted_by_hand_before_it_is_unpinned(site: Site) -> None:
-    pruning.pin(site, OLD, "somebody")
-    pruning.pin(site, OLD, "somebody else")
+    pinning.pin(site, OLD, "somebody")
+    pinning.pin(site, OLD, "somebody else")
     with pytest.raises(ConflictError, match="is pinned: somebody wants it kept") as caught:
         deletion.delete_backup(site, OLD, "me")
     assert caught.value.code == "backup_pinned"
-    pruning.unpin(site, OLD)
+    pinning.unpin(site, OLD)
     deletion.delete_backup(site, OLD, "me")
     assert OLD not in names(site)
 
@@ -331,7 +332,7 @@ def test_an_archive_that_comes_again_has_no_notes_of_the_one_that_was_removed_by
 ) -> None:
     newest, *_ = names(real)
     copy = Path(shutil.copy(path_of(real, newest), tmp_path / "copy.zip"))
-    pruning.pin(real, newest, "somebody")
+    pinning.pin(real, newest, "somebody")
     path_of(real, newest).unlink()
     assert receiving.import_archive(real, copy, "somebody").filename == newest
     assert service.find_backup(real, newest).notes.pinned is None
