@@ -97,8 +97,8 @@
                 row.fill(latest.total_bytes > latest.done_bytes ? latest.done_bytes / latest.total_bytes : null);
             }
         }, (why) => {
-            if (why === "lost") row.say("the connection is lost; the check goes on, trying to reach the server again");
-            else reject(new Error("The check goes on, but it cannot be seen any more. Load the page anew."));
+            if (why === "lost") row.say("the connection is lost; the check does not need it, trying to reach the server again");
+            else reject(new Error("How the check goes on cannot be seen any more. Load the page anew."));
         });
     });
 
