@@ -49,9 +49,15 @@ def keeping_up(site: Site) -> Iterator[None]:
 
     Alarms have a thread of their own: they are raised while a backup takes hours, and when none can be made.
     """
+    began = utc_now()
+
+    def do_what_is_due(site: Site) -> None:
+        _wait_a_little(site, began)
+        _do_round(site, _ROUND)
+
     threads = [
-        threading.Thread(target=work, args=[site], name=work.__name__, daemon=True)
-        for work in (_keep_up, _keep_raising_alarms)
+        threading.Thread(target=_keep_doing, args=[site, work], name=work.__name__, daemon=True)
+        for work in (do_what_is_due, alarms.raise_alarms)
     ]
     for thread in threads:
         thread.start()
@@ -98,12 +104,11 @@ def _do_round(site: Site, steps: Sequence[_Step]) -> list[Run]:
     return runs
 
 
-def _keep_up(site: Site) -> None:
-    began, told = utc_now(), ""
+def _keep_doing(site: Site, work: Callable[[Site], None]) -> None:
+    told = ""
     while not site.stopping.wait(_TICK_SECONDS):
         try:
-            _wait_a_little(site, began)
-            _do_round(site, _ROUND)
+            work(site)
             told = ""
         except BackupBusyError:  # another worker, or a command, is at it
             pass
@@ -124,14 +129,6 @@ def _wait_a_little(site: Site, began: datetime) -> None:
         # Where there is a backup every few minutes, none is left out.
         tenths = [(later - due).total_seconds() / 10 for later in schedule.next_runs(site, 1, due)]
         site.stopping.wait(random.uniform(0, min([_JITTER_SECONDS, *tenths])))  # noqa: S311 - no secret
-
-
-def _keep_raising_alarms(site: Site) -> None:
-    while not site.stopping.wait(_TICK_SECONDS):
-        try:
-            alarms.raise_alarms(site)
-        except Exception as error:  # noqa: BLE001 - the next time may succeed
-            get_logger().error("Unexpected error", exc_info=error)
 
 
 def _mend_history(site: Site) -> list[Run]:
