@@ -23,7 +23,7 @@ from fastcms.errors import CorruptArchiveError
 from fastcms.main import create_app
 from fastcms.media import service as media
 from fastcms.site import Site
-from tests.conftest import ADMIN, PASSWORD
+from tests.conftest import ADMIN, PASSWORD, wait_until
 from tests.integration.admin.conftest import Browser
 
 STATUS = "/backups/restore"
@@ -41,10 +41,7 @@ def stage(browser: Browser, site: Site, backup: Backup, **form: Any) -> str:
 
 
 def wait_for_jobs(site: Site) -> None:
-    deadline = time.monotonic() + 30
-    while any(job.is_running for job in list_jobs(site)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not any(job.is_running for job in list_jobs(site)))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from fastcms.backups import (
 from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.progress import Progress
-from fastcms.backups.history import Run, RunKind
+from fastcms.backups.history import RunKind
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import (
     Job,
@@ -40,6 +40,7 @@ from fastcms.database import utc_now
 from fastcms.errors import BackupBusyError, BackupError, BackupNotFoundError, ConflictError
 from fastcms.site import Site, make_folders, new_site
 from tests.conftest import AS_ROOT
+from tests.runs import add_run
 
 NEWEST = "backup_20210101_020000.zip"
 OLD = "backup_20200101_020000.zip"
@@ -89,20 +90,6 @@ def reasons(site: Site) -> dict[str, list[str]]:
     return {
         decision.filename: [reason.code for reason in decision.reasons] for decision in pruning.plan(site)
     }
-
-
-def add_run(site: Site, state: JobState) -> None:
-    now = utc_now()
-    run = Run(
-        id=job_id_of(now),
-        kind=RunKind.CREATE,
-        trigger=Trigger.SCHEDULED,
-        state=state,
-        requested_by="schedule",
-        started=now,
-        finished=now,
-    )
-    history.add_run(site, run)
 
 
 def note_verified(site: Site, filename: str, level: VerificationLevel) -> None:
@@ -183,19 +170,19 @@ def test_a_damaged_backup_does_not_push_a_sound_one_out(site: Site) -> None:
 
 
 def test_after_a_failed_backup_nothing_is_removed_until_one_succeeds(site: Site) -> None:
-    add_run(site, JobState.FAILED)
-    add_run(site, JobState.CANCELLED)
+    add_run(site, utc_now(), JobState.FAILED)
+    add_run(site, utc_now(), JobState.CANCELLED)
     assert all("nothing_goes" in found for found in reasons(site).values())
     assert pruning.prune(site, "somebody").removed == []
     [message] = {reason.message for d in pruning.plan(site) for reason in d.reasons if d.filename == OLD}
     assert message == "the latest backup failed: nothing is removed until one succeeds"
-    add_run(site, JobState.SUCCEEDED)
+    add_run(site, utc_now(), JobState.SUCCEEDED)
     assert len(pruning.prune(site, "somebody").removed) == 2
 
 
 def test_a_backup_that_was_killed_has_failed(site: Site) -> None:
     """Nobody has put it into history yet."""
-    add_run(site, JobState.SUCCEEDED)
+    add_run(site, utc_now(), JobState.SUCCEEDED)
     make_folders(jobs_dir(site))
     replace_job(jobs_dir(site), job_of(JobKind.CREATE))
     assert pruning.prune(site, "somebody").removed == []

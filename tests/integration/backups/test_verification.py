@@ -22,8 +22,9 @@ from fastcms.config import Settings
 from fastcms.content import service as content
 from fastcms.errors import ArchiveError, JobCancelledError, NotEnoughSpaceError
 from fastcms.site import Site, new_site
+from tests.conftest import wait_until
 from tests.e2e.conftest import clean_environment
-from tests.e2e.test_jobs import children_of, wait_until
+from tests.e2e.test_jobs import children_of
 
 BACKUPS = "/api/v1/backups"
 LIGHT, FULL = VerificationLevel.LIGHT, VerificationLevel.FULL
