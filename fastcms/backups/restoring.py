@@ -146,8 +146,8 @@ def list_restores(site: Site) -> list[RestoreReceipt]:
 def restore_status(site: Site) -> RestoreStatus:
     """The pending restore, or else how the latest one ended, and what an undo would bring back."""
     paths = data_paths(site)
-    pending = read_marker(paths)
     with explained("Looking at the restores"):
+        pending = read_marker(paths)
         safety_copy = undo.find_safety_copy(paths)
     if pending is not None and not pending.phase.is_over:
         return describe_pending(pending, safety_copy)

@@ -125,8 +125,9 @@ def find_backup(site: Site, filename: str) -> Backup:
             code="backup_name_invalid",
         )
     folder = data_paths(site).backups_dir
-    names_beside = {record_name(filename)} if record_path(folder / filename).exists() else ()
-    backup = _describe(folder, filename, names_beside, _read_notes(site, filename))
+    with explained("Looking at the backup"):
+        names_beside = {record_name(filename)} if record_path(folder / filename).exists() else ()
+        backup = _describe(folder, filename, names_beside, _read_notes(site, filename))
     if backup is None:
         raise BackupNotFoundError(
             f"There is no backup {filename}.", hint="List the backups to see their names."

@@ -136,9 +136,7 @@ def describe_status(
     jobs = _try(unseen, warning, "the jobs", lambda: list_jobs(site), list[Job]())
     # Without it nobody knows what is due: no backup is made by itself.
     remembered = _try(unseen, attention, "the history", lambda: _remember(site, now), _Remembered())
-    restores = _try(
-        unseen, warning, "the restores", lambda: restoring.list_restores(site), list[RestoreReceipt]()
-    )
+    restores = _try(unseen, warning, "the restores", lambda: _list_restores(site), list[RestoreReceipt]())
     storage = _try(unseen, warning, "the space", lambda: measure_storage(site, now, listed), None)
     own = [backup for backup in listed if backup.kind is not BackupKind.UPLOADED]
     counted = [backup for backup in own if not is_from_the_future(backup, now)]
@@ -208,6 +206,11 @@ def _try(
     except FastCMSError as error:
         unseen.append(make("cannot_look", error.message, error.hint))
         return otherwise
+
+
+def _list_restores(site: Site) -> list[RestoreReceipt]:
+    restoring.restore_status(site)  # a pending one that cannot be read is worth a warning, too
+    return restoring.list_restores(site)
 
 
 def _remember(site: Site, now: datetime) -> _Remembered:
