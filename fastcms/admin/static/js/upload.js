@@ -17,6 +17,7 @@
         request.onload = () => {
             const isGood = request.status >= 200 && request.status < 300;
             if (isGood) resolve({ answer: request.response || {}, location: request.getResponseHeader("Location") });
+            else if (request.status === 401) reject(new Error("You are logged out. Log in again, then choose the file once more."));
             else reject(new Error(reasonOf(request.response) || "The server refused it."));
         };
         begin(() => request.abort());
