@@ -221,12 +221,17 @@ def test_how_a_restore_and_its_undo_ended_stays_on_the_page(
         restoring.stage_restore(site, backup.filename, "somebody")
 
     browser, site = reopened()
+    wal = data_paths(site).safety(files_apart=False).wal
+    wal.write_bytes(b"changes that are not in the database")
+    assert "cannot be counted: the database of then cannot be read" in browser.open(STATUS).text
+    wal.write_bytes(b"")  # what stays when another program had the old database open
     page = browser.open(STATUS).text
+    wal.unlink()
     for said in (
         "Restored</h2>",
         "somebody",
         "The state before that is kept",
-        "At least 1 file come",
+        "At least 1 file comes back",
         "All restores of this site",
     ):
         assert said in page, said
