@@ -264,7 +264,8 @@ def set_up_first_admin(site: Site, code: str, email: str, password: str, address
     """
     note(address=address)
     attempt = count_attempt(site.database, "set-up", address)
-    if not hmac.compare_digest(code.strip().lower().encode(), setup_code(site).encode()):
+    typed = "-".join(code.lower().replace("-", " ").split())
+    if not hmac.compare_digest(typed.encode(), setup_code(site).encode()):
         raise PermissionDeniedError(
             "The set-up code is wrong.",
             hint="The server printed it when it started.",

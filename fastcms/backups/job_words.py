@@ -61,5 +61,5 @@ def _words(kind: JobKind, filename: str | None) -> tuple[str, str, str, str]:
             f"The restore of {filename} could not be prepared",
             f"Preparing the restore of {filename} was cancelled",
         )
-    added = f"Added {filename}" if filename else "The archive is sound and was added"
+    added = f"{filename or 'The archive'} is sound and was added"
     return "Checking an uploaded archive", added, "The archive was not added", "The upload was cancelled"

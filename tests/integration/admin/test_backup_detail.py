@@ -41,7 +41,7 @@ def test_the_page_says_what_is_in_a_backup_and_what_the_site_has_now(
     pinning.pin(site, filename, "anna@example.com")
     page = admin_browser.open(f"/backups/{filename}").text
     assert "posts" in page
-    assert "Its database has the same schema (0001) as now." in page
+    assert "Yes, as it is: its database has the same form as now (schema 0001)." in page
     assert "anna@example.com wants it kept" in page
     assert "It was not verified so far." in page
     assert f"{site.settings.backups_dir}/{filename}" in page
@@ -78,7 +78,7 @@ def test_a_damaged_backup_has_a_page_with_the_reason_and_what_to_do(
     assert "What is in this backup cannot be shown" in page.text
     assert "The archive is damaged: its end is missing." in page.text
     assert "It did not pass" in page.text
-    assert "Its database has the same schema" not in page.text
+    assert "its database has the same form" not in page.text
     assert "Do not rely on this backup." in page.text
     assert f"/admin/backups/{filename}/delete" in page.text
     assert admin_browser.open(f"/backups/{filename}/files").status_code == 422
