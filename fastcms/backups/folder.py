@@ -1,7 +1,9 @@
 """The folder of backups: who may work in it, and what its errors mean."""
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -65,3 +67,17 @@ def try_to_see(look: Callable[..., Found], *arguments: Any, **options: Any) -> F
             return look(*arguments, **options)
     except BackupError:
         return None
+
+
+def remember_backups(site: Site) -> None:
+    """Note that there are backups, on the site's disk: theirs may be another one, and be away one day."""
+    with suppress(OSError):
+        _mark(site).touch(mode=0o600)
+
+
+def were_backups_made(site: Site) -> bool:
+    return os.path.exists(_mark(site))  # noqa: PTH110 - never raises
+
+
+def _mark(site: Site) -> Path:
+    return site.settings.data_dir / ".backups_made"

@@ -10,7 +10,7 @@ from fastcms.backups import jobs, receiving, restoring, service, tasks
 from fastcms.backups.commands import Filename, backup_app, progress_bar, show_problems, site_of
 from fastcms.backups.engine.pending import PendingRestore, RestoreReceipt
 from fastcms.backups.restore_preview import describe_preview, preview_restore
-from fastcms.backups.schemas import RestoreState, SafetyCopyInfo, describe_restores, describe_what
+from fastcms.backups.restore_schemas import RestoreState, SafetyCopyInfo, describe_restores, describe_what
 from fastcms.errors import NoSafetyCopyError, RestoreError, RolledBackError
 from fastcms.site import Site
 from fastcms.terminal import (

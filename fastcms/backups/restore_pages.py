@@ -14,7 +14,7 @@ from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.job_files import JobKind, list_jobs
 from fastcms.backups.restore_preview import expected_downtime_seconds, preview_restore
 from fastcms.backups.restore_report import report_restores
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.service import find_backup, require_typed_name
 from fastcms.errors import ArchiveError, FastCMSError, NoPendingRestoreError
 from fastcms.logs import get_logger

@@ -20,7 +20,8 @@ from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.pending import Phase
 from fastcms.backups.engine.staging import measure_staging, require_nothing_pending
 from fastcms.backups.folder import data_paths, explained
-from fastcms.backups.schemas import Backup, BackupKind, SafetyCopyInfo
+from fastcms.backups.restore_schemas import SafetyCopyInfo
+from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import find_backup
 from fastcms.database import known_revisions
 from fastcms.durability import Space, require_space

@@ -11,7 +11,7 @@ from fastcms.backups.engine.undo import find_safety_copy
 from fastcms.backups.folder import data_paths
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
 from fastcms.backups.restore_preview import expected_downtime_seconds, seconds_away
-from fastcms.backups.schemas import Restore, RestoreState, RestoreStatus, describe_restores
+from fastcms.backups.restore_schemas import Restore, RestoreState, RestoreStatus, describe_restores
 from fastcms.backups.service import describe_backup
 from fastcms.database import utc_now
 from fastcms.errors import FastCMSError

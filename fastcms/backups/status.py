@@ -14,7 +14,7 @@ from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.backup_settings import read_settings, settings_problem
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.pending import RestoreReceipt
-from fastcms.backups.folder import explained
+from fastcms.backups.folder import explained, were_backups_made
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import damaged_history
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
@@ -158,7 +158,7 @@ def describe_status(
         settings_problem=settings_problem(site),
         undelivered=remembered.undelivered,
         latest_restore=restores[0] if restores else None,
-        has_made_any=remembered.succeeded is not None,
+        has_made_any=remembered.succeeded is not None or were_backups_made(site),
         prune_error=remembered.pruned.error.detail if remembered.pruned and remembered.pruned.error else None,
         damaged_history=remembered.damaged_history,
     )

@@ -15,7 +15,8 @@ from fastcms.backups.commands import backup_app, site_of
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.job_files import JobState
 from fastcms.backups.reasons import ReasonLevel
-from fastcms.backups.schemas import RestoreState, RestoreStatus, RunPage, describe_what
+from fastcms.backups.restore_schemas import RestoreState, RestoreStatus, describe_what
+from fastcms.backups.schemas import RunPage
 from fastcms.backups.status import SafetyState, Status, describe_status
 from fastcms.backups.storage import Storage, StorageLevel, measure_storage
 from fastcms.database import utc_now

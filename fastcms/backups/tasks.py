@@ -10,15 +10,12 @@ from fastcms.backups import backup_notes, receiving, restoring, service, storage
 from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.engine.pending import PendingRestore
 from fastcms.backups.engine.progress import OnProgress
+from fastcms.backups.folder import remember_backups
 from fastcms.backups.job_files import JobKind, Trigger
 from fastcms.backups.jobs import Task
 from fastcms.backups.origin import Origin
-from fastcms.backups.schemas import (
-    Backup,
-    BackupDetails,
-    StagedRestore,
-    describe_created,
-)
+from fastcms.backups.restore_schemas import StagedRestore
+from fastcms.backups.schemas import Backup, BackupDetails, describe_created
 from fastcms.backups.verification_report import VerifiedBackup
 from fastcms.incoming import IncomingFile
 from fastcms.logs import get_logger
@@ -38,6 +35,7 @@ def creation(site: Site, requested_by: str, trigger: Trigger = Trigger.MANUAL) -
             app_version=fastcms.__version__,
             crc32=backup.crc32,
         )
+        remember_backups(site)
         storage.observe_disk(site)
         get_logger().info(
             "backup created", backup=backup.filename, by=requested_by, problems=list(backup.problems)

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel
 
 from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 
 
 class SiteReading(NamedTuple):

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from fastcms.backups import restoring, service
 from fastcms.backups.engine.pending import Phase, advance, fingerprint_of, read_marker, write_marker
 from fastcms.backups.folder import data_paths
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.config import Settings
 from fastcms.errors import (
     BackupError,

@@ -22,7 +22,8 @@ from fastcms.backups.job_files import (
     find_job,
     list_jobs,
 )
-from fastcms.backups.schemas import CreatedBackup, SafetyCopyInfo
+from fastcms.backups.restore_schemas import SafetyCopyInfo
+from fastcms.backups.schemas import CreatedBackup
 from fastcms.database import utc_now
 from fastcms.errors import NotEnoughSpaceError
 from fastcms.site import Site

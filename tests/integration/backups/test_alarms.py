@@ -20,7 +20,7 @@ from fastcms.backups.folder import data_paths
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import JobKind, JobState
 from fastcms.backups.jobs import Task
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.storage import measure_storage
 from fastcms.backups.upkeep import keeping_up, run_due
 from fastcms.config import Settings

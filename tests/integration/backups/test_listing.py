@@ -10,7 +10,7 @@ from fastcms.backups.history import RunKind
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import Job, JobKind, JobState, job_id_of
 from fastcms.backups.listing import ROWS_PER_PAGE, Listing, Shown, Verdict, list_rows, verdict_of
-from fastcms.backups.schemas import SafetyCopyInfo
+from fastcms.backups.restore_schemas import SafetyCopyInfo
 from fastcms.config import Settings
 from fastcms.site import Site, new_site
 from tests.runs import add_run
