@@ -158,7 +158,11 @@ def test_one_file_is_got_back_without_a_restart(reader: Reader, fault: str) -> N
     (path,) = (reader.server.folder / "data/files").glob("note_*.txt")
     name = path.name
     path.unlink() if fault == "missing" else path.write_text("damaged")
-    asked, taken, checked, compared = blocks_of_section("Getting one file back")
+    by_commands, asked, taken, checked, compared = blocks_of_section("Getting one file back")
+    by_commands = by_commands.replace("sunset_9f1c0d3b5a7e4c2f.jpg", name).replace("sunset", "note")
+    (reader.server.folder / "note.txt").unlink()  # what was uploaded
+    assert name in reader.type(by_commands.replace("fastcms", ".venv/bin/fastcms"))
+    assert (reader.server.folder / "note.txt").read_text() == "a note\n"
     assert reader.type(asked.replace("sunset", "note")) == f"{name}\n"
     reader.type(re.sub("NAME=.*", f"NAME={name}", taken))
     assert reader.type(checked) == f"data/files/{name}: OK\n"

@@ -55,7 +55,9 @@ def noted(site: Site, filename: str) -> Notes:
 
 
 def everything_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.parent.name != ".jobs")
+    """All but jobs, and the locks of what a server looks at by itself meanwhile."""
+    found = folder.rglob("*")
+    return sorted(path for path in found if path.parent.name != ".jobs" and not path.name.endswith("_lock"))
 
 
 def put_by_hand(site: Site, source: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
