@@ -15,6 +15,7 @@ from typing import BinaryIO
 from fastcms.accounts.schemas import Caller
 from fastcms.accounts.service import confirm_password
 from fastcms.backups import backup_notes, contents
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.engine.archive_check import check_archive_whole
 from fastcms.backups.engine.manifest import DATABASE_NAME, BackupManifest
 from fastcms.backups.engine.paths import DataPaths
@@ -26,6 +27,7 @@ from fastcms.backups.folder import data_paths, explained
 from fastcms.backups.origin import Newcomers, Origin, hold_records, read_origin, record_path, write_origin
 from fastcms.backups.schemas import BackupDetails, describe_details
 from fastcms.backups.service import find_backup, is_being_made, path_of, time_of
+from fastcms.backups.verification_report import note_verdict, report_sound
 from fastcms.database import known_revisions, utc_now
 from fastcms.durability import remove, require_free_space
 from fastcms.errors import (
@@ -63,6 +65,9 @@ def receive_archive(
             origin = Origin(uploaded_by, now, incoming.sha256, newcomers)
             path = _keep(site, incoming, manifest, origin, scratch_dir)
     backup_notes.note(site, path.name, crc32=whole.crc32)
+    backup, level = find_backup(site, path.name), VerificationLevel.LIGHT
+    # It was read as a light verification reads it.
+    note_verdict(site, path.name, level, report_sound(backup, level, manifest).model_dump(mode="json"))
     return describe_details(find_backup(site, path.name), manifest, origin)
 
 

@@ -80,4 +80,4 @@ def test_the_last_thirty_days_are_told(client: TestClient) -> None:
     assert (days["timezone"], days["items"][-1]["made"]) == ("UTC", 1)
     assert days["items"][-1]["state"] == "ok"
     assert days["counts"] == {"ok": 1, "unknown": 29}
-    assert days["sentence"] == "The last 30 days: 1 backed up, 29 not known."
+    assert days["sentence"] == "The last 30 days: 1 backed up, 29 no record."

@@ -90,7 +90,7 @@ def test_there_are_thirty_days_and_the_last_one_is_today(scheduled: Site) -> Non
 def test_of_a_site_that_nobody_has_looked_at_nothing_is_claimed(site: Site) -> None:
     assert days(site).counts == {"unknown": 30}
     assert today(site)[1] == "No backup was made. Whether one was due is not known."
-    assert days(site).items[0].sentence == "Nothing is known of this day."
+    assert days(site).items[0].sentence == "There is no record of this day."
 
 
 def test_days_before_the_schedule_was_known_are_not_overdue(site: Site) -> None:
@@ -102,7 +102,7 @@ def test_days_before_the_schedule_was_known_are_not_overdue(site: Site) -> None:
     assert states[10:24] == ["unknown"] * 14  # the history is known, the schedule is not
     assert states[24] == "none_expected"  # it was looked at after 2:00
     assert states[25:] == ["overdue"] * 5
-    assert on(site, date(2026, 5, 15)).sentence == "Nothing is known of this day."
+    assert on(site, date(2026, 5, 15)).sentence == "There is no record of this day."
     assert "Whether one was due is not known" in on(site, date(2026, 5, 25)).sentence
 
 
