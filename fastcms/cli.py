@@ -141,11 +141,3 @@ def _require_free_port(settings: Settings) -> None:
 
 
 record_commands(app)
-
-
-def main() -> None:
-    app()
-
-
-if __name__ == "__main__":
-    main()

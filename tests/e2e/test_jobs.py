@@ -22,7 +22,7 @@ import requests
 from tests.conftest import wait_until
 from tests.e2e.conftest import Server, clean_environment
 
-BIG_BYTES = 2 * 1024**3
+BIG_BYTES = 512 * 1024**2
 ASYNC = {"Prefer": "respond-async"}
 
 

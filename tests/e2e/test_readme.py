@@ -207,7 +207,7 @@ def interrupt_a_restore(reader: Reader, steps: int) -> str:
     return url
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+@pytest.mark.parametrize("steps", [2, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 3, 5))])
 def test_an_interrupted_restore_can_be_taken_back_by_hand(reader: Reader, steps: int) -> None:
     url = interrupt_a_restore(reader, steps)
     copy, back, _ = blocks_of_section("A restore that was interrupted")
@@ -217,7 +217,7 @@ def test_an_interrupted_restore_can_be_taken_back_by_hand(reader: Reader, steps:
     assert "No restore so far." in reader.type(".venv/bin/fastcms backup status")
 
 
-@pytest.mark.parametrize("steps", [2, 5])
+@pytest.mark.parametrize("steps", [5, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_interrupted_restore_can_be_given_up_for_another_one(reader: Reader, steps: int) -> None:
     url = upload_note(reader, "in the backup")
     interrupt_a_restore(reader, steps)
@@ -229,7 +229,7 @@ def test_an_interrupted_restore_can_be_given_up_for_another_one(reader: Reader, 
     assert "Latest restore: backup_" in reader.type(".venv/bin/fastcms backup status")
 
 
-@pytest.mark.parametrize("steps", [2, 5])
+@pytest.mark.parametrize("steps", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_recovery_by_hand_in_the_middle_of_a_restore(reader: Reader, steps: int) -> None:
     url = upload_note(reader, "in the backup")
     interrupt_a_restore(reader, steps)

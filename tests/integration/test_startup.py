@@ -368,7 +368,7 @@ def test_root_does_not_work_on_another_users_site(stopped: Site) -> None:
     """What root leaves behind, locks and archives, the server's own user could not open."""
     subprocess.run([*AS_ROOT, "chown", "65534", stopped.settings.database_path], check=True)
     done = subprocess.run(
-        [*AS_ROOT, sys.executable, "-m", "fastcms.cli", "backup", "list", "--json"],
+        [*AS_ROOT, sys.executable, "-m", "fastcms", "backup", "list", "--json"],
         check=False,
         env=clean_environment() | {"FASTCMS_DATA_DIR": str(stopped.settings.data_dir)},
         capture_output=True,
