@@ -5,9 +5,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
-# What the end-to-end tests type or drive, and the Debian packages that bring it.
-TEST_PROGRAMS := chromium curl zip unzip sqlite3 7z bsdtar systemd-analyze
-TEST_PACKAGES := chromium curl zip unzip sqlite3 p7zip-full libarchive-tools systemd
 # What the benchmarks measure beside FastCMS; in Debian the packages have the same names.
 BENCH_PROGRAMS := zip unzip restic
 
@@ -30,10 +27,10 @@ run: $(VENV)/run.stamp ## Start the server on http://localhost:8000 and print wh
 
 .PHONY: test
 test: $(VENV)/test.stamp programs check ## Check and test everything (what CI runs)
-	@$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist worksteal -m "not slow"  # one more than cores: some wait for a clock
+	@$(BIN)/pytest -n $$(($$(nproc) + 2)) --dist worksteal -m "not slow"  # more than cores: some wait for a clock or a disk
 
 .PHONY: slow
-slow: $(VENV)/test.stamp programs ## Wait on real servers for backups that are due every minute (two minutes)
+slow: $(VENV)/test.stamp programs ## Run the tests that take longest, or are one of many of their kind (five minutes)
 	@$(BIN)/pytest -n 2 -m slow
 
 .PHONY: crash
@@ -44,6 +41,10 @@ crash: $(VENV)/test.stamp programs ## Kill, fail and fill the disk at every call
 year: $(VENV)/test.stamp programs ## Live through a year of automatic backups, and compare each evening (ten minutes)
 	@$(BIN)/python -m tests.year.run
 
+.PHONY: screenshots
+screenshots: $(VENV)/test.stamp programs ## Photograph the dashboard in every state, into screenshots/ (five minutes)
+	@$(BIN)/python -m tests.browser.screenshots
+
 .PHONY: check
 check: $(VENV)/test.stamp ## Lint, types and layers, without the tests
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
@@ -51,22 +52,8 @@ check: $(VENV)/test.stamp ## Lint, types and layers, without the tests
 	@$(BIN)/lint-imports
 
 .PHONY: programs
-programs: $(BIN)/promtool
-	@for program in $(TEST_PROGRAMS); do command -v $$program >/dev/null || missing=1; done; \
-	if [ -n "$$missing" ]; then \
-	  echo "Installing the programs that the tests drive: $(TEST_PACKAGES)"; \
-	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $(TEST_PACKAGES) >/dev/null; \
-	fi
-
-# Only this program of Debian's package: installing that would start a Prometheus.
-$(BIN)/promtool: | $(VENV)/test.stamp
-	@if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $@; else \
-	  echo "Fetching promtool, which checks metrics and alerts"; cd $(VENV) && \
-	  { apt-get download -qq prometheus 2>/dev/null \
-	    || { $(SUDO) apt-get update -qq && apt-get download -qq prometheus; }; } && \
-	  dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool && \
-	  install -m 755 promtool bin/ && rm promtool prometheus_*.deb; \
-	fi
+programs: $(VENV)/test.stamp
+	@tests/programs.sh $(BIN)
 
 .PHONY: demo
 demo: $(VENV)/test.stamp ## Watch a site being filled, backed up, half deleted and restored, in under a minute
@@ -99,4 +86,4 @@ clean: ## Remove the virtual environment and caches (never data/)
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20

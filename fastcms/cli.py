@@ -9,8 +9,12 @@ import uvicorn
 from uvicorn.importer import import_from_string
 
 import fastcms
+from fastcms import restarting
 from fastcms.accounts.commands import admin_app, token_app
+from fastcms.activity.commands import activity
+from fastcms.activity.terminal import record_commands
 from fastcms.backups import (  # noqa: F401 - they add to backup_app
+    contents_commands,
     job_commands,
     notification_commands,
     restore_commands,
@@ -24,6 +28,8 @@ from fastcms.content.commands import content_app
 from fastcms.doctor.commands import doctor
 from fastcms.errors import ConfigError, status_of
 from fastcms.logs import configure_logs
+from fastcms.noting import note
+from fastcms.running_requests import PATIENCE_SECONDS
 from fastcms.site import Site, new_site, refuse_wrong_user
 from fastcms.startup import hold_folder, restore_without_server, use_site
 from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
@@ -42,6 +48,7 @@ app.add_typer(token_app, name="token")
 app.add_typer(content_app, name="content")
 app.add_typer(backup_app, name="backup")
 app.command()(doctor)
+app.command("activity")(activity)
 
 
 def _show_version(value: bool) -> None:
@@ -57,15 +64,20 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    def open_site() -> Site:
+    def peek_site() -> Site:
         site = _site()
+        note(site=site)
+        return site
+
+    def open_site() -> Site:
+        site = peek_site()
         context.with_resource(use_site(site, f"fastcms {context.invoked_subcommand}"))
         return site
 
     def hold(site: Site) -> None:
         context.with_resource(hold_folder(site, f"fastcms {context.invoked_subcommand}"))
 
-    context.obj = CommandContext(_site, open_site, hold, restore_without_server)
+    context.obj = CommandContext(peek_site, open_site, hold, restore_without_server)
 
 
 def _site() -> Site:
@@ -86,8 +98,14 @@ def serve() -> None:
         application = import_from_string("app.main:app")
         config = uvicorn.Config(application, host=settings.host, port=settings.port, log_config=None)
         server = _Server(config)
-        with suppress(KeyboardInterrupt, SystemExit):  # uvicorn has logged why
+        with (
+            restarting.replaceable(server.end_soon),
+            suppress(KeyboardInterrupt, SystemExit),  # uvicorn has logged why
+        ):
             server.run()
+            if restarting.is_restarting():  # and nobody has pressed Ctrl+C meanwhile
+                messages.print("Restarting.")
+                restarting.replace_process()
         if not server.started:
             error = getattr(application.state, "startup_error", None)
             raise typer.Exit(status_of(error)[1] if error else _UVICORN_FAILED)
@@ -101,6 +119,11 @@ class _Server(uvicorn.Server):
         if self.started:
             address = f"http://localhost:{self.config.port}/admin"
             messages.print(f"FastCMS {fastcms.__version__}: log in at {address}")
+
+    def end_soon(self) -> None:
+        """End for a restart: nobody is at the terminal to say that a slow download has taken long enough."""
+        self.config.timeout_graceful_shutdown = PATIENCE_SECONDS
+        self.should_exit = True
 
 
 def _require_free_port(settings: Settings) -> None:
@@ -117,9 +140,4 @@ def _require_free_port(settings: Settings) -> None:
             ) from error
 
 
-def main() -> None:
-    app()
-
-
-if __name__ == "__main__":
-    main()
+record_commands(app)

@@ -83,6 +83,11 @@ class Settings(BaseSettings):
         description="Address to call when a scheduled backup starts (`/start` is added), succeeds, or fails "
         "(`/fail`), as healthchecks.io takes it.",
     )
+    supervised: bool = Field(
+        False,
+        description="Something always starts the server again when it ends, so it may end itself to restart; "
+        "`fastcms serve` needs no such thing.",
+    )
     metrics_public: bool = Field(False, description="Show `/metrics` to everybody, without a token.")
 
     @property
@@ -116,3 +121,8 @@ def load_settings() -> Settings:
             for problem in error.errors()
         )
         raise ConfigError(problems, hint="Correct the environment variable or the .env file.") from error
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"The .env file in {Path.cwd()} cannot be read: {error}.",
+            hint="Save it as plain text in UTF-8, readable for the user that the server runs as.",
+        ) from error

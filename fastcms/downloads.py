@@ -1,13 +1,16 @@
 """Answer with a file from the disk: ranges, conditional requests, and a name in any language."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from fastcms.errors import UnsatisfiableError
+from fastcms.errors import FastCMSError, UnsatisfiableError
+from fastcms.logs import get_logger
 from fastcms.web import problem_response
 
 _RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})[ \t]*-[ \t]*(\d{0,18})[ \t]*", re.ASCII | re.IGNORECASE)
@@ -86,3 +89,38 @@ def _unsatisfiable(size_bytes: int) -> Response:
     answer = problem_response(error)
     answer.headers["Content-Range"] = f"bytes */{size_bytes}"
     return answer
+
+
+class _CheckedAnswer(StreamingResponse):
+    """Breaks off when what it sends turns out to be damaged: without its last bytes, no client keeps it."""
+
+    def __init__(self, pieces: Generator[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(pieces, headers=headers, media_type="application/octet-stream")
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._pieces.close()
+
+    async def stream_response(self, send: Send) -> None:
+        try:
+            await super().stream_response(send)
+        except FastCMSError as error:
+            # The server closes the connection of an answer that stays incomplete.
+            get_logger().error("A download was broken off", reason=error.message)
+
+
+def checked_answer(pieces: Generator[bytes], size_bytes: int, filename: str) -> Response:
+    """Send bytes that are checked on the way, and of which the last ones only come when all are sound.
+
+    A browser saves them and never shows them, whatever they are. They are sent whole, without ranges.
+    """
+    headers = {
+        "Content-Length": str(size_bytes),
+        "Content-Disposition": f"attachment; filename*=utf-8''{quote(filename, safe='')}",
+        "Accept-Ranges": "none",
+        "Cache-Control": "private, no-store",
+    }
+    return _CheckedAnswer(pieces, headers)

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -98,22 +99,55 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class Space:
+    """What something needs on a folder's disk, and what is free there; free_files is None without a limit."""
+
+    folder: Path
+    needed_bytes: int
+    free_bytes: int
+    needed_files: int
+    free_files: int | None
+
+    @property
+    def is_enough(self) -> bool:
+        return self.free_bytes >= self.needed_bytes and self.has_files
+
+    @property
+    def has_files(self) -> bool:
+        return self.free_files is None or self.free_files >= self.needed_files
+
+
+def measure_space(folder: Path, content_bytes: int, files: int = 1) -> Space:
+    """What so many bytes in so many files need on the folder's disk, with something to spare."""
+    disk = os.statvfs(folder)
+    return Space(
+        folder=folder,
+        needed_bytes=content_bytes + files * disk.f_frsize + SPARE_BYTES,  # a last block is rarely full
+        free_bytes=disk.f_bavail * disk.f_frsize,
+        needed_files=files + SPARE_FILES,
+        # Some file systems (btrfs) have no fixed number of files, and say 0.
+        free_files=disk.f_favail if disk.f_files else None,
+    )
+
+
 def require_free_space(folder: Path, needed_bytes: int, purpose: str, needed_files: int = 1) -> None:
     """Raise NotEnoughSpaceError, with the numbers, unless the folder's disk can take what is needed."""
-    disk = os.statvfs(folder)
-    free_bytes = disk.f_bavail * disk.f_frsize
-    needed_bytes += needed_files * disk.f_frsize  # the last block of each is rarely full
-    if free_bytes < needed_bytes + SPARE_BYTES:
+    require_space(measure_space(folder, needed_bytes, needed_files), purpose)
+
+
+def require_space(space: Space, purpose: str) -> None:
+    """Raise NotEnoughSpaceError, with the numbers, unless there is enough."""
+    if space.free_bytes < space.needed_bytes:
         raise NotEnoughSpaceError(
-            f"{purpose} needs {_megabytes(needed_bytes + SPARE_BYTES)} MB in {folder}, "
-            f"but only {_megabytes(free_bytes)} MB are free.",
+            f"{purpose} needs {_megabytes(space.needed_bytes)} MB in {space.folder}, "
+            f"but only {_megabytes(space.free_bytes)} MB are free.",
             hint="Delete old backups or other files on this disk, then try again.",
         )
-    # Some file systems (btrfs) have no fixed number of files, and say 0.
-    if disk.f_files and disk.f_favail < needed_files + SPARE_FILES:
+    if not space.has_files:
         raise NotEnoughSpaceError(
-            f"{purpose} needs {needed_files + SPARE_FILES:,} files and folders in {folder}, "
-            f"but its disk can take only {disk.f_favail:,} more (it is out of inodes).",
+            f"{purpose} needs {space.needed_files:,} files and folders in {space.folder}, "
+            f"but its disk can take only {space.free_files:,} more (it is out of inodes).",
             hint="Delete many small files on this disk, then try again.",
         )
 

@@ -3,8 +3,9 @@
 FastCMSError(message, hint, code)
 ├ ConfigError → DataFolderInUseError
 ├ SchemaTooNewError
-├ InvalidInputError · NotFoundError · ConflictError · TooLargeError · UnsatisfiableError
-├ NotAuthenticatedError · TooManyAttemptsError
+├ InvalidInputError → NameNotTypedError
+├ NotFoundError · ConflictError · TooLargeError · UnsatisfiableError
+├ NotAuthenticatedError · TooManyAttemptsError · ActivityError
 ├ PermissionDeniedError → PasswordRequiredError
 └ BackupError
   ├ BackupNotFoundError · BackupBusyError · NotEnoughSpaceError · SnapshotError
@@ -73,6 +74,12 @@ class InvalidInputError(FastCMSError):
         self.errors = list(errors)
 
 
+class NameNotTypedError(InvalidInputError):
+    """What cannot be taken back has its name typed first; it was not, or not as it is."""
+
+    code = "name_not_typed"
+
+
 class NotFoundError(FastCMSError):
     """What the caller named does not exist, or is not visible to them."""
 
@@ -127,6 +134,12 @@ class TooManyAttemptsError(FastCMSError):
     def __init__(self, message: str, *, retry_after_seconds: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after_seconds = retry_after_seconds
+
+
+class ActivityError(FastCMSError):
+    """The activity log cannot be read."""
+
+    code = "activity_unreadable"
 
 
 class BackupError(FastCMSError):
@@ -256,6 +269,7 @@ STATUS: dict[type[FastCMSError], tuple[int, int]] = {
     NotAuthenticatedError: (401, 5),
     PermissionDeniedError: (403, 5),
     TooManyAttemptsError: (429, 5),
+    ActivityError: (500, 1),
     BackupError: (500, 1),
     BackupNotFoundError: (404, 3),
     BackupBusyError: (409, 4),

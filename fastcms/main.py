@@ -15,6 +15,9 @@ from sqlalchemy import text
 
 import fastcms
 from fastcms.accounts.api import router as accounts_router
+from fastcms.activity.api import router as activity_router
+from fastcms.activity.middleware import ActivityMiddleware
+from fastcms.activity.recorder import Recorder
 from fastcms.admin.frame import mount_admin
 from fastcms.backups.api import router as backups_router
 from fastcms.backups.upkeep import keeping_up
@@ -25,8 +28,11 @@ from fastcms.media.api import router as files_router
 from fastcms.media.api import serving_router
 from fastcms.metrics import router as metrics_router
 from fastcms.request_metrics import RequestCounts
+from fastcms.restarting import server_id
+from fastcms.running_requests import RunningRequests, RunningRequestsMiddleware
+from fastcms.server_api import router as server_router
 from fastcms.site import new_site
-from fastcms.startup import serve_site, server_id
+from fastcms.startup import serve_site
 from fastcms.stopping import noticing_stop
 from fastcms.web import (
     PROBLEM_RESPONSES,
@@ -39,9 +45,12 @@ from fastcms.web import (
 
 
 class Health(BaseModel):
+    """`server_id` is another after each restart."""
+
     status: str
     version: str
     database: str
+    server_id: str
 
 
 def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> FastAPI:
@@ -51,13 +60,20 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
     """
     site = new_site(settings or load_settings())
     requests = RequestCounts()
+    running = RunningRequests()
+    recorder = Recorder(site)
+
+    def stop() -> None:
+        site.stopping.set()
+        if site.settings.supervised:
+            running.break_off_soon()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_logs(site.settings)
         shared = requests.shared(site.settings.data_dir / ".metrics", server_id())
         upkeep = keeping_up(site) if keeps_up else nullcontext()
-        with serve_site(site), upkeep, shared, noticing_stop(site.stopping.set):
+        with serve_site(site), recorder.writing(), upkeep, shared, noticing_stop(stop):
             yield
 
     app = FastAPIOffline(
@@ -70,13 +86,23 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
     )
     app.state.site = site
     app.state.requests = requests
+    app.state.recorder = recorder
     install_error_handlers(app)
     app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(ActivityMiddleware, recorder=recorder)
     app.add_middleware(EveryAnswerMiddleware)
     app.add_middleware(CorrelationIdMiddleware)
     app.add_middleware(StartupErrorMiddleware)
+    app.add_middleware(RunningRequestsMiddleware, running=running)
     api = APIRouter(prefix="/api/v1")
-    for router in (accounts_router, content_router, files_router, backups_router):
+    for router in (
+        accounts_router,
+        content_router,
+        files_router,
+        backups_router,
+        server_router,
+        activity_router,
+    ):
         api.include_router(router)
     app.include_router(api)
     app.include_router(serving_router)
@@ -84,7 +110,7 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
     app.add_api_route("/health", health, tags=["health"])
     app.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     app.add_api_route("/", show_dashboard, methods=["GET", "HEAD"], include_in_schema=False)
-    mount_admin(app, site)
+    mount_admin(app, site, recorder)
     return app
 
 
@@ -97,4 +123,4 @@ def health(site: CurrentSite) -> Health:
     """Say that the server runs and reaches its database."""
     with site.database.read() as session:
         session.execute(text("SELECT 1 FROM accounts LIMIT 1"))
-    return Health(status="ok", version=fastcms.__version__, database="ok")
+    return Health(status="ok", version=fastcms.__version__, database="ok", server_id=server_id())

@@ -12,6 +12,7 @@ from starlette_admin import CustomView
 from starlette_admin.flash import flash, get_flashed_messages
 
 from fastcms.errors import FastCMSError, PermissionDeniedError
+from fastcms.noting import note
 from fastcms.site import Site
 
 _MAX_MESSAGE_LENGTH = 600
@@ -89,6 +90,8 @@ def errors_as_messages(
 
 def show_message(request: Request, message: str, category: Literal["success", "warning", "error"]) -> None:
     """Show it on the next page; a cookie carries it there, so it cannot be long."""
+    if category == "error":
+        note(refusal=message)
     shortened = message if len(message) <= _MAX_MESSAGE_LENGTH else f"{message[:_MAX_MESSAGE_LENGTH]}…"
     flash(request, shortened, category)
 
@@ -153,9 +156,16 @@ def page_number(request: Request) -> int:
     return max(int(text), 1) if text.isdecimal() and len(text) <= _MAX_DIGITS else 1
 
 
+def count_pages(total: int, per_page: int) -> int:
+    """How many pages a list has; an empty one has one."""
+    return max(-(-total // per_page), 1)
+
+
 async def read_form(request: Request) -> FormData:
     """The submitted form; the request keeps it, so whoever asks for it later gets it too."""
-    return await request.form(max_fields=_MAX_FORM_FIELDS, max_part_size=_MAX_FORM_BYTES)
+    form = await request.form(max_fields=_MAX_FORM_FIELDS, max_part_size=_MAX_FORM_BYTES)
+    note(form={name: value for name, value in form.items() if isinstance(value, str)})
+    return form
 
 
 async def form_text(request: Request, name: str) -> str:

@@ -5,20 +5,21 @@ process at a time while it starts; `.serving` is shared by one server's workers,
 for as long as they may have app.db open. A restore needs the last two for itself.
 """
 
-import hashlib
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from fastcms.accounts.service import has_admin, setup_code
+from fastcms.activity import service as activity
 from fastcms.backups import jobs, restoring
-from fastcms.backups.engine.pending import RestoreReceipt
-from fastcms.backups.schemas import RestoreState, describe_what
+from fastcms.backups.engine.pending import Kind, RestoreReceipt
+from fastcms.backups.restore_schemas import RestoreState, describe_what
 from fastcms.errors import BackupBusyError, DataFolderInUseError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.service import empty_trash, remove_stale_uploads
+from fastcms.restarting import server_id
 from fastcms.site import Site, make_folders, refuse_linked_database, refuse_wrong_user
 from fastcms.sqlite import WITHOUT_WAL_RESET_BUG, sqlite3
 from fastcms.start_errors import explained
@@ -99,6 +100,8 @@ def restore_without_server(site: Site, prepare: Callable[[], object]) -> Restore
             _recover(site, applies_staged=False)
         prepare()
         receipt = restoring.recover(site, applies_staged=True)
+        if receipt is not None:
+            _record_restore(site, receipt)
         _open_database(site)
         site.database.close()
     restoring.remove_discarded(site)
@@ -193,7 +196,7 @@ def _recover_for_command(site: Site) -> None:
 def _recover(site: Site, *, applies_staged: bool) -> None:
     receipt = restoring.recover(site, applies_staged=applies_staged)
     if receipt is not None:
-        _announce_restore(receipt)
+        _announce_restore(site, receipt)
 
 
 def _refuse_other_server(site: Site) -> None:
@@ -207,16 +210,6 @@ def _refuse_other_server(site: Site) -> None:
         hint="Stop that server first, or give this one a folder of its own (FASTCMS_DATA_DIR). "
         "One server with several processes is started with `uvicorn app.main:app --workers 4`.",
     )
-
-
-def server_id() -> str:
-    """What all workers of a server share and no other process has.
-
-    uvicorn starts its workers (--workers, --reload) through multiprocessing, which hands each the random key
-    of the process that started them. Pids are not unique between containers, and start times not when the
-    clock is set.
-    """
-    return hashlib.sha256(multiprocessing.current_process().authkey).hexdigest()[:16]
 
 
 def _serving_purpose() -> str:
@@ -246,14 +239,32 @@ def _warn_of_old_sqlite() -> None:
         )
 
 
-def _announce_restore(receipt: RestoreReceipt) -> None:
+def _announce_restore(site: Site, receipt: RestoreReceipt) -> None:
     """Say it in words beside the log: it is what whoever watches the terminal waits for."""
+    _record_restore(site, receipt)
     what = describe_what(receipt.kind, receipt.backup_filename)
     if receipt.outcome == RestoreState.RESTORED:
         sentence = f"The {what} is complete. Everybody logs in again."
     else:
         sentence = f"The {what} failed and was rolled back: the site is as it was.\nWhy: {receipt.reason}"
     messages.print(f"\n{sentence}\n", markup=False)
+
+
+def _record_restore(site: Site, receipt: RestoreReceipt) -> None:
+    """Where the activity log goes on after a restore, it says so: it may tell of what is gone again."""
+    is_complete = receipt.outcome == RestoreState.RESTORED
+    if not is_complete:
+        sentence = f"The {describe_what(receipt.kind, receipt.backup_filename)} failed: the site is as it was"
+    elif receipt.kind is Kind.UNDO:
+        sentence = f"The restore of {receipt.backup_filename} was undone"
+    else:
+        sentence = f"The site was restored from {receipt.backup_filename}"
+    activity.add_restore(
+        site,
+        sentence=sentence,
+        requested_by=receipt.requested_by,
+        reason=None if is_complete else receipt.reason,
+    )
 
 
 def _announce_setup(site: Site) -> None:

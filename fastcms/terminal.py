@@ -1,6 +1,8 @@
 """What every command has in common: how it gets its site, and how it prints results and errors."""
 
+import getpass
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +34,15 @@ class CommandContext:
     restore_now: Callable[
         [Site, Callable[[], object]], Any
     ]  # gives a receipt, which this layer does not know
+
+
+def who() -> str:
+    """Who types: the name in receipts and logs."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without an entry, as containers have it
+        user = f"user {os.getuid()}"
+    return f"{user} (command line)"
 
 
 def peek_site(context: typer.Context) -> Site:

@@ -29,7 +29,7 @@ from sqlalchemy import text
 from fastcms.accounts import service as accounts
 from fastcms.accounts.schemas import Scope
 from fastcms.backups.engine.packing import MOST_PROBLEMS
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.verification_report import SiteReading
 from fastcms.config import LogLevel, Settings
 from fastcms.cron import OFF

@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastcms.accounts.schemas import Caller, Scope
 from fastcms.accounts.service import authenticate
 from fastcms.errors import NotAuthenticatedError, PermissionDeniedError
+from fastcms.noting import note
 from fastcms.web import CurrentSite
 
 SESSION_COOKIE = "fastcms_session"
@@ -47,7 +48,11 @@ def _is_same_origin(request: Request) -> bool:
 
 def find_caller(site: CurrentSite, token: Annotated[str | None, Depends(get_token)]) -> Caller | None:
     """Who is calling; None for someone without a token."""
-    return None if token is None else authenticate(site.database, token)
+    if token is None:
+        return None
+    caller = authenticate(site.database, token)
+    note(caller=caller)
+    return caller
 
 
 OptionalCaller = Annotated[Caller | None, Depends(find_caller)]

@@ -24,6 +24,7 @@ from fastcms.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
+from fastcms.noting import note
 from fastcms.site import Site
 
 # Writing a row at every request would make every reader a writer.
@@ -96,6 +97,7 @@ def log_in(site: Site, email: str, password: str, address: str) -> tuple[str, Lo
     Raises: NotAuthenticatedError; TooManyAttemptsError after repeated wrong passwords for this account or
     from this address.
     """
+    note(email=email, address=address)
     attempt = count_attempt(site.database, account_key(email), address)
     with site.database.read() as session:
         account = find_account(session, email)
@@ -119,6 +121,7 @@ def log_in(site: Site, email: str, password: str, address: str) -> tuple[str, Lo
         undo_attempt(session, attempt)
         session.execute(sa.delete(LoginSession).where(LoginSession.expires < now))
         session.add(login)
+    note(logged_in=True, email=account.email)
     return token, login
 
 
@@ -142,6 +145,12 @@ def confirm_password(site: Site, caller: Caller, password: str, address: str) ->
         )
     with site.database.write() as session:
         undo_attempt(session, attempt)
+
+
+def count_logged_in(session: Session) -> int:
+    """How many accounts have a login that has not ended."""
+    accounts = sa.select(LoginSession.account_id).where(LoginSession.expires > utc_now()).distinct()
+    return session.scalar(sa.select(sa.func.count()).select_from(accounts.subquery())) or 0
 
 
 def log_out(session: Session, token: str) -> None:
@@ -253,8 +262,10 @@ def set_up_first_admin(site: Site, code: str, email: str, password: str, address
     Raises: PermissionDeniedError for a wrong code or when there is an admin already;
     TooManyAttemptsError; InvalidInputError.
     """
+    note(address=address)
     attempt = count_attempt(site.database, "set-up", address)
-    if not hmac.compare_digest(code.strip().lower().encode(), setup_code(site).encode()):
+    typed = "-".join(code.lower().replace("-", " ").split())
+    if not hmac.compare_digest(typed.encode(), setup_code(site).encode()):
         raise PermissionDeniedError(
             "The set-up code is wrong.",
             hint="The server printed it when it started.",

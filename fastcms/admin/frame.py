@@ -14,6 +14,8 @@ from starlette_admin.helpers import static_url
 
 import fastcms
 from fastcms.accounts.pages import AccountsPage, TokensPage
+from fastcms.activity.pages import ActivityPage
+from fastcms.activity.recorder import Recorder
 from fastcms.admin import filters
 from fastcms.admin.forms import FormCheck, with_long_texts
 from fastcms.admin.home import HomePage
@@ -21,17 +23,24 @@ from fastcms.admin.login import Login
 from fastcms.admin.navigation import Menu, find_collection
 from fastcms.admin.security import ContentSecurityPolicy, NonceExtension, SigningKeys, policy
 from fastcms.admin.theme import Theme
+from fastcms.backups.detail_pages import DetailPage
 from fastcms.backups.pages import BackupsPage
+from fastcms.backups.restore_pages import RestorePage, RestoreStatusPage
+from fastcms.backups.settings_pages import SettingsPage
 from fastcms.content.pages import CollectionsPage
 from fastcms.content.record_pages import RecordsView
 from fastcms.errors import FastCMSError, status_of
 from fastcms.logs import get_logger
 from fastcms.media.pages import FilesPage
+from fastcms.noting import note
 from fastcms.pages import in_words
 from fastcms.site import Site
+from fastcms.web import disk_error
 
 _FOLDER = Path(__file__).parent
-_PAGES = (CollectionsPage, FilesPage, BackupsPage, AccountsPage, TokensPage)
+# The address of one backup is any word below /backups. Later pages are asked first, so it comes first.
+_BACKUPS_PAGES = (DetailPage, BackupsPage, RestorePage, RestoreStatusPage, SettingsPage)
+_PAGES = (CollectionsPage, FilesPage, *_BACKUPS_PAGES, ActivityPage, AccountsPage, TokensPage)
 
 
 class Dashboard(BaseAdmin):
@@ -69,7 +78,7 @@ class Dashboard(BaseAdmin):
         return view
 
 
-def mount_admin(app: FastAPI, site: Site) -> None:
+def mount_admin(app: FastAPI, site: Site, recorder: Recorder) -> None:
     """Put the dashboard at /admin. No file is touched before its first request."""
     dashboard = Dashboard(
         title="FastCMS",
@@ -87,10 +96,12 @@ def mount_admin(app: FastAPI, site: Site) -> None:
         dashboard.add_view(page)
     dashboard.mount_to(app)
     dashboard.app.state.site = site
+    dashboard.app.state.recorder = recorder
     errors = ErrorPages(dashboard)
     dashboard.app.state.error_pages = errors
     dashboard.app.add_exception_handler(FastCMSError, errors.answer_fastcms_error)
     dashboard.app.add_exception_handler(OperationalError, errors.answer_database_error)
+    dashboard.app.add_exception_handler(OSError, errors.answer_disk_error)
     dashboard.app.add_exception_handler(Exception, errors.answer_unexpected_error)
 
 
@@ -102,11 +113,15 @@ class ErrorPages:
 
     async def answer_fastcms_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, FastCMSError)  # noqa: S101 - what it was registered for
+        note(refusal=error.message)
         return self._page(request, status_of(error)[0], in_words(error))
 
     async def answer_database_error(self, request: Request, error: Exception) -> Response:
         get_logger().error("The database did not answer", reason=str(error.__cause__))
         return self._page(request, 503, "The database did not answer. Try again in a moment.")
+
+    async def answer_disk_error(self, request: Request, error: Exception) -> Response:
+        return await self.answer_fastcms_error(request, disk_error(error))
 
     async def answer_unexpected_error(self, request: Request, error: Exception) -> Response:
         get_logger().error("Unexpected error", exc_info=error)

@@ -9,14 +9,13 @@ from starlette_admin import route
 
 from fastcms.accounts.schemas import Scope
 from fastcms.backups import restoring
-from fastcms.backups import service as backups
-from fastcms.backups.schemas import Backup
+from fastcms.backups.folder import try_to_see
+from fastcms.backups.overview import look_over
 from fastcms.content import service as content
 from fastcms.content.models import Collection
 from fastcms.content.record_forms import records_key
 from fastcms.media import service as media
 from fastcms.pages import Page, get_site, get_visitor, in_read, in_thread
-from fastcms.site import Site
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ class HomePage(Page):
             "home.html",
             is_admin=is_admin,
             overview=await in_read(request, _overview),
-            restore=await in_thread(restoring.restore_status, get_site(request)),
-            newest_backup=await in_thread(_newest_backup, get_site(request)) if is_admin else None,
+            restore=await in_thread(try_to_see, restoring.restore_status, get_site(request)),
+            safety=await in_thread(look_over, get_site(request)) if is_admin else None,
             records_key=records_key,
         )
 
@@ -52,7 +51,3 @@ def _overview(session: Session) -> Overview:
     counts = [(found, content.count_records(session, found)) for found in content.list_collections(session)]
     _files, file_count = media.list_files(session, per_page=1)
     return Overview(counts, file_count)
-
-
-def _newest_backup(site: Site) -> Backup | None:
-    return backups.find_newest(backups.list_backups(site))

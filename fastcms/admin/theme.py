@@ -10,8 +10,9 @@ class CalmButtons(ClassMap):
     """Red is for what destroys something; cancelling does not."""
 
     classes: ClassVar[dict[str, str]] = {
-        "form.cancel_button": "btn",
         "action.row_item_delete": "btn btn-outline-danger",
+        "list.create_button": "btn btn-primary",
+        "list.table": "table table-vcenter card-table table-mobile-md",
     }
 
 

@@ -8,10 +8,13 @@ from fastcms.accounts.api import client_address
 from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
 from fastcms.backups import (
+    contents_api,
     deletion,
     job_api,
+    loss,
     notification_api,
     receiving,
+    restore_preview,
     restoring,
     retention_api,
     service,
@@ -21,24 +24,21 @@ from fastcms.backups import (
     verification,
 )
 from fastcms.backups.answers import archive_answer
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.folder import explained
-from fastcms.backups.history import VerificationLevel
 from fastcms.backups.job_api import ACCEPTED, Answering
-from fastcms.backups.schemas import (
-    BackupDetails,
-    BackupList,
+from fastcms.backups.restore_preview import RestorePreview
+from fastcms.backups.restore_schemas import (
     CancelledRestore,
-    CreatedBackup,
-    DeletedBackup,
     DiscardedSafetyCopy,
     RestoreList,
     RestoreRequest,
     RestoreStatus,
     StagedRestore,
     StagedUndo,
-    describe_list,
     describe_restores,
 )
+from fastcms.backups.schemas import BackupDetails, BackupList, CreatedBackup, DeletedBackup, describe_list
 from fastcms.backups.verification_report import Verification, VerifiedBackup
 from fastcms.incoming import IncomingFile
 from fastcms.logs import get_logger
@@ -130,6 +130,9 @@ def show_backup(site: CurrentSite, filename: str, caller: Reader) -> BackupDetai
     return details.model_copy(update={"admins": None, "admin_tokens": None})
 
 
+router.include_router(contents_api.router)
+
+
 @router.get("/{filename}/download", response_class=Response, responses=_ZIP_ANSWER)
 @router.head("/{filename}/download", response_class=Response, include_in_schema=False)
 def download_backup(request: Request, site: CurrentSite, filename: str, caller: AdminCaller) -> Response:
@@ -160,6 +163,12 @@ def show_verification(site: CurrentSite, filename: str, _caller: Reader) -> Veri
     return verification.find_verification(site, filename)
 
 
+@router.get("/{filename}/restore")
+def show_preview(site: CurrentSite, filename: str, _caller: Reader) -> RestorePreview:
+    """What restoring a backup would mean: what is lost, whether it fits, and what would stand in the way."""
+    return restore_preview.preview_restore(site, filename)
+
+
 @router.post("/{filename}/restore", response_model=StagedRestore, responses=ACCEPTED)
 def stage_restore(
     request: Request,
@@ -177,6 +186,12 @@ def stage_restore(
     password = body.password if body else None
     approved = receiving.require_password(site, filename, caller, password, client_address(request))
     return answer(tasks.staging(site, filename, caller.name, approved=approved))
+
+
+@router.get("/{filename}/deletion")
+def show_loss(site: CurrentSite, filename: str, _caller: Reader) -> loss.Loss:
+    """What would be lost with a backup, and whether it can be deleted now. Nothing is changed."""
+    return loss.describe_loss(site, filename)
 
 
 @router.delete("/{filename}")

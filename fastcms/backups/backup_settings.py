@@ -136,23 +136,51 @@ def change_settings(site: Site, changes: Mapping[str, Any]) -> BackupSettings:
             _path(site).replace(kept_path)
             get_logger().warning(error.message, kept=str(kept_path))
             kept = {}
-        kept |= changes
-        kept = {name: value for name, value in kept.items() if value is not None}
-        try:
-            settings = _ChangedSettings.model_validate(_given(site.settings) | kept, context=changes)
-        except ValidationError as error:
-            raise InvalidInputError(
-                f"The settings were not changed: {_describe(error)}.",
-                code="settings_invalid",
-                errors=[
-                    {"field": str(problem["loc"][0]), "message": message_of(problem)}
-                    for problem in error.errors()
-                ],
-            ) from error
+        kept = _merged(kept, changes)
+        settings = _understand(site, kept, changes)
         # As they were understood: "10GB" as a number of bytes.
         understood = settings.model_dump(mode="json", include=set(kept))
         write_durably(_path(site), json.dumps(understood, indent=2).encode())
     return settings
+
+
+def try_settings(site: Site, changes: Mapping[str, Any]) -> BackupSettings:
+    """What would be in force with these changes; nothing is changed. Raises: InvalidInputError."""
+    try:
+        kept = _read_changes(site)
+    except ConfigError:
+        kept = {}
+    return _understand(site, _merged(kept, changes), changes)
+
+
+def environment_settings(site: Site) -> BackupSettings:
+    """What the environment says, whatever was changed since."""
+    return BackupSettings.model_validate(_given(site.settings))
+
+
+def variable_of(name: str) -> str:
+    """The name of the application's setting, FASTCMS_* in the environment, that a setting begins with."""
+    is_general = name == "timezone" or name.startswith(("notify", "heartbeat"))
+    return name if is_general else f"backup_{name}"
+
+
+def _merged(kept: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What is changed altogether: None goes back to the environment's value."""
+    return {name: value for name, value in (dict(kept) | dict(changes)).items() if value is not None}
+
+
+def _understand(site: Site, kept: Mapping[str, Any], changes: Mapping[str, Any]) -> BackupSettings:
+    try:
+        return _ChangedSettings.model_validate({**_given(site.settings), **kept}, context=dict(changes))
+    except ValidationError as error:
+        raise InvalidInputError(
+            f"The settings were not changed: {_describe(error)}.",
+            code="settings_invalid",
+            errors=[
+                {"field": str(problem["loc"][0]), "message": message_of(problem)}
+                for problem in error.errors()
+            ],
+        ) from error
 
 
 def _path(site: Site) -> Path:

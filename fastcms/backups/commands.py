@@ -3,8 +3,6 @@
 Those of restores, jobs, status, settings, retention and notifications are in modules of these names.
 """
 
-import getpass
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,7 +17,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Column, Table
 
 from fastcms.backups import deletion, jobs, service, tasks
-from fastcms.backups.history import VerificationLevel, VerificationOutcome
+from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
 from fastcms.backups.job_files import Job
 from fastcms.backups.schemas import (
     Backup,
@@ -38,6 +36,7 @@ from fastcms.terminal import (
     output,
     peek_site,
     print_json,
+    who,
 )
 
 backup_app = typer.Typer(no_args_is_help=True, help="Create, list, restore and delete backups.")
@@ -193,15 +192,6 @@ def site_of(context: typer.Context) -> Site:
     site = peek_site(context)
     service.require_site(site)
     return site
-
-
-def who() -> str:
-    """Who types: the name in receipts and logs."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user id without an entry, as containers have it
-        user = f"user {os.getuid()}"
-    return f"{user} (command line)"
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def count_live_contents(site: Site) -> dict[str, int]:
             assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - see `database`
             return count_contents(connection)
     path = site.settings.database_path
-    how = "mode=ro&readonly_shm=1" if beside(path, "-wal").exists() else "immutable=1"
+    how = "mode=ro&readonly_shm=1" if beside(path, "-wal").exists() else "mode=ro&immutable=1"
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
         connection.execute("PRAGMA trusted_schema=OFF")
         return count_contents(connection)

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from fastcms.backups import history
+from fastcms.backups import backup_notes, history
+from fastcms.backups.archive_cache import forget_contents
 from fastcms.backups.engine.pending import Kind, read_marker
 from fastcms.backups.folder import data_paths, explained
-from fastcms.backups.history import Run, RunKind
-from fastcms.backups.job_files import JobState, Trigger, job_id_of, list_jobs
+from fastcms.backups.history import RunKind
+from fastcms.backups.job_files import list_jobs
 from fastcms.backups.origin import hold_records
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import find_backup
@@ -34,36 +35,30 @@ def hold_backup(site: Site, filename: str) -> Iterator[Backup]:
         yield backup
 
 
-def delete_backup(site: Site, filename: str, requested_by: str) -> None:
+def delete_backup(site: Site, filename: str, requested_by: str, *, is_pin_lifted: bool = False) -> None:
     """Delete a backup because somebody wants it gone, and note that in the history.
 
     Raises: what `remove_backup` raises.
     """
     started = utc_now()
-    backup = remove_backup(site, filename)
-    history.add_run(
+    backup = remove_backup(site, filename, is_pin_lifted=is_pin_lifted)
+    history.note_done(
         site,
-        Run(
-            id=job_id_of(started),
-            kind=RunKind.DELETE,
-            trigger=Trigger.MANUAL,
-            state=JobState.SUCCEEDED,
-            requested_by=requested_by,
-            backup_filename=filename,
-            started=started,
-            finished=utc_now(),
-            size_bytes=backup.size_bytes,
-        ),
+        RunKind.DELETE,
+        started,
+        requested_by,
+        backup_filename=filename,
+        size_bytes=backup.size_bytes,
     )
 
 
-def remove_backup(site: Site, filename: str) -> Backup:
-    """Remove a backup durably, with all that is noted of it.
+def remove_backup(site: Site, filename: str, *, is_pin_lifted: bool = False) -> Backup:
+    """Remove a backup durably, with all that is noted of it; with is_pin_lifted, a pinned one too.
 
     Raises: BackupNotFoundError; InvalidInputError; ConflictError when it is pinned or in use; BackupError.
     """
     with explained("Deleting the backup"):
-        with _free_to_go(site, filename) as backup:
+        with _free_to_go(site, filename, is_pin_lifted=is_pin_lifted) as backup:
             remove(Path(backup.path))
             fsync_folder(data_paths(site).backups_dir)
         _forget(site, backup)
@@ -79,10 +74,15 @@ def require_free_to_go(site: Site, filename: str) -> Backup:
     return backup
 
 
-def _require_unwanted(site: Site, backup: Backup) -> None:
+def is_staged(site: Site, filename: str) -> bool:
+    """Whether the restore of this backup waits for a restart. Raises: RestoreError."""
+    return filename in _find_staged(site)
+
+
+def _require_unwanted(site: Site, backup: Backup, *, is_pin_lifted: bool = False) -> None:
     """Refuse what is to stay after those who read it have ended."""
     filename = backup.filename
-    if backup.notes.pinned is not None:
+    if backup.notes.pinned is not None and not is_pin_lifted:
         raise ConflictError(
             f"{filename} is pinned: {backup.notes.pinned_by} wants it kept.",
             hint=f"If it may go, unpin it first: fastcms backup unpin {filename}",
@@ -109,7 +109,8 @@ def _find_staged(site: Site) -> dict[str, str]:
 
 
 def _forget(site: Site, backup: Backup) -> None:
-    history.forget_notes(site, backup.filename)
+    backup_notes.forget_notes(site, backup.filename)
+    forget_contents(site, backup.filename)
     if backup.kind is BackupKind.UPLOADED:
         # Its record goes too; while an upload is being checked, the next upload or start removes it.
         with suppress(BackupBusyError), hold_records(data_paths(site), timeout_seconds=0):
@@ -117,7 +118,7 @@ def _forget(site: Site, backup: Backup) -> None:
 
 
 @contextmanager
-def _free_to_go(site: Site, filename: str) -> Iterator[Backup]:
+def _free_to_go(site: Site, filename: str, *, is_pin_lifted: bool) -> Iterator[Backup]:
     """Hold a backup that nobody needs, so that nobody can begin to."""
     with ExitStack() as held:
         try:
@@ -126,7 +127,7 @@ def _free_to_go(site: Site, filename: str) -> Iterator[Backup]:
             raise _in_use(filename, find_uses(site).get(filename, "somebody reads it just now")) from error
         # Not the jobs, which takes long for thousands: one that needs the archive holds its lock.
         backup = find_backup(site, filename)
-        _require_unwanted(site, backup)
+        _require_unwanted(site, backup, is_pin_lifted=is_pin_lifted)
         yield backup
 
 

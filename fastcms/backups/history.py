@@ -1,9 +1,10 @@
-"""What was done to backups, what is noted of each, and marks of how far the schedule and the alarms are.
+"""What was done to backups, and marks of how far the schedule and the alarms are.
 
 No restore touches it, and none needs it: see `history_file`.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from fastcms.backups.history_file import reading, write
-from fastcms.backups.job_files import Job, JobError, JobKind, JobState, Trigger
+from fastcms.backups.job_files import Job, JobError, JobKind, JobState, Trigger, job_id_of
 from fastcms.database import format_utc, utc_now
 from fastcms.errors import BackupError
 from fastcms.logs import get_logger
@@ -21,12 +22,10 @@ from fastcms.sqlite import sqlite3
 _KEPT_FOR = timedelta(days=3 * 365)
 # Of a site that has lost all of its files, a job lists every one.
 _MOST_PROBLEMS = 100
+# What the dashboard draws over the years; a site may have hundreds of collections, and millions of runs.
+_KEPT_COUNTS = ("records", "files", "accounts")
 _RUN = (
     "id, kind, trigger, state, requested_by, backup_filename, started, finished, size_bytes, error, details"
-)
-_NOTES = (
-    "filename, trigger, seconds, app_version, pinned, pinned_by, "
-    "verified, verified_level, verified_outcome, verified_reason, crc32"
 )
 
 
@@ -44,7 +43,7 @@ class RunKind(StrEnum):
 class Run(BaseModel):
     """One thing that was done, or tried; times are UTC. A `restore` is its staging: see the receipts.
 
-    `details` depend on the kind: what was pruned, why something was deleted.
+    `details` depend on the kind: how much is in a backup, what was pruned, why something was deleted.
     """
 
     id: str
@@ -60,37 +59,6 @@ class Run(BaseModel):
     details: dict[str, Any] = {}
 
 
-class VerificationLevel(StrEnum):
-    """light: every byte was compared with its checksum. full: a site was restored from it and started."""
-
-    LIGHT = "light"
-    FULL = "full"
-
-
-class VerificationOutcome(StrEnum):
-    OK = "ok"
-    FAILED = "failed"
-
-
-class Notes(NamedTuple):
-    """What is known of one backup beside its archive; times as text, for there are many.
-
-    `crc32` is that of the archive's file as it was written here, or received, or first verified.
-    """
-
-    filename: str
-    trigger: str | None = None
-    seconds: float | None = None
-    app_version: str | None = None
-    pinned: str | None = None
-    pinned_by: str | None = None
-    verified: str | None = None
-    verified_level: str | None = None
-    verified_outcome: str | None = None
-    verified_reason: str | None = None
-    crc32: int | None = None
-
-
 class Tally(NamedTuple):
     """How many runs have ended in one way, those included that are forgotten by now; code is the error's."""
 
@@ -103,7 +71,6 @@ class Tally(NamedTuple):
 def run_of(job: Job) -> Run:
     """What history keeps of a job that has ended."""
     result = job.result or {}
-    problems = result.get("problems", []) if job.kind is JobKind.CREATE else []
     return Run(
         id=job.id,
         kind=RunKind(job.kind),
@@ -115,8 +82,47 @@ def run_of(job: Job) -> Run:
         finished=job.finished or job.started,
         size_bytes=result.get("size_bytes"),
         error=job.error,
-        details={"problems": problems[:_MOST_PROBLEMS], "problem_count": len(problems)} if problems else {},
+        details=_details_of_created(result) if job.kind is JobKind.CREATE else {},
     )
+
+
+def note_done(
+    site: Site,
+    kind: RunKind,
+    started: datetime,
+    requested_by: str,
+    *,
+    trigger: Trigger = Trigger.MANUAL,
+    error: JobError | None = None,
+    backup_filename: str | None = None,
+    size_bytes: int | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> Run:
+    """Keep what was over too quickly to be a job, or was refused as one; with an error, it has failed."""
+    run = Run(
+        id=job_id_of(started),
+        kind=kind,
+        trigger=trigger,
+        state=JobState.FAILED if error else JobState.SUCCEEDED,
+        requested_by=requested_by,
+        backup_filename=backup_filename,
+        started=started,
+        finished=utc_now(),
+        size_bytes=size_bytes,
+        error=error,
+        details=dict(details or {}),
+    )
+    add_run(site, run)
+    return run
+
+
+def _details_of_created(result: Mapping[str, Any]) -> dict[str, Any]:
+    details: dict[str, Any] = {}
+    if problems := result.get("problems"):
+        details |= {"problems": problems[:_MOST_PROBLEMS], "problem_count": len(problems)}
+    if counts := result.get("counts"):
+        details["counts"] = {name: counts[name] for name in _KEPT_COUNTS if name in counts}
+    return details
 
 
 def add_run(site: Site, run: Run) -> None:
@@ -181,6 +187,25 @@ def count_runs(
     return int(count)
 
 
+def list_ids(site: Site, kinds: Sequence[RunKind], state: JobState) -> list[str]:
+    """The ids of all runs of some kinds that ended in one way; an id is a time. Raises: BackupError."""
+    marks = ", ".join("?" * len(kinds))
+    with reading(site) as history:
+        rows = history.execute(
+            f"SELECT id FROM runs WHERE kind IN ({marks}) AND state = ?",  # noqa: S608 - question marks
+            [*kinds, state],
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def find_runs(site: Site, ids: Sequence[str]) -> dict[str, Run]:
+    """Some runs by their ids; those that are not there are left out. Raises: BackupError."""
+    marks = ", ".join("?" * len(ids))
+    with reading(site) as history:
+        rows = history.execute(f"SELECT {_RUN} FROM runs WHERE id IN ({marks})", ids).fetchall()  # noqa: S608 - as above
+    return {row[0]: _run_of(row) for row in rows}
+
+
 def read_tallies(site: Site) -> list[Tally]:
     """How many runs there were so far, of each kind and end. Raises: BackupError."""
     with reading(site) as history:
@@ -194,42 +219,6 @@ def latest_run(
     """The newest run of a kind, none that a wrong clock has put into the future. Raises: BackupError."""
     found = list_runs(site, kind=kind, state=state, trigger=trigger, until=utc_now(), limit=1)
     return next(iter(found), None)
-
-
-def read_notes(site: Site, filename: str | None = None) -> dict[str, Notes]:
-    """What is noted of each backup, or of one, by filename; some may have been deleted since.
-
-    Raises: BackupError.
-    """
-    where, values = ("", []) if filename is None else ("WHERE filename = ?", [filename])
-    with reading(site) as history:
-        rows = history.execute(f"SELECT {_NOTES} FROM notes {where}", values).fetchall()  # noqa: S608 - our own names
-    return {row[0]: Notes._make(row) for row in rows}
-
-
-def note(site: Site, filename: str, **changed: Any) -> None:
-    """Note something of a backup, by the names of `Notes`' fields and `report`. Never raises."""
-    columns = list(changed)
-    updates = ", ".join(f"{column} = excluded.{column}" for column in columns)
-    query = (
-        f"INSERT INTO notes (filename, {', '.join(columns)}) VALUES (?{', ?' * len(columns)}) "  # noqa: S608 - our own names
-        f"ON CONFLICT (filename) DO UPDATE SET {updates}"
-    )
-    write(site, filename, lambda history: history.execute(query, [filename, *changed.values()]))
-
-
-def forget_notes(site: Site, filename: str) -> None:
-    """Forget what was noted of a backup that was deleted. Never raises: see `history_file`."""
-    query = "DELETE FROM notes WHERE filename = ?"
-    write(site, filename, lambda history: history.execute(query, [filename]))
-
-
-def read_report(site: Site, filename: str) -> dict[str, Any] | None:
-    """The report of a backup's latest verification. Raises: BackupError."""
-    with reading(site) as history:
-        row = history.execute("SELECT report FROM notes WHERE filename = ?", [filename]).fetchone()
-    report: dict[str, Any] | None = json.loads(row[0]) if row and row[0] else None
-    return report
 
 
 def read_mark(site: Site, name: str) -> Any:

@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from fastcms.backups.commands import backup_app, progress_bar, site_of, who
+from fastcms.backups.commands import backup_app, progress_bar, site_of
 from fastcms.backups.job_files import Job, JobList, JobState, cancel_job, find_job, follow_job, list_jobs
 from fastcms.errors import JobNotFoundError
 from fastcms.site import Site
-from fastcms.terminal import JsonOption, errors_as_exit_codes, output, print_json
+from fastcms.terminal import JsonOption, errors_as_exit_codes, output, print_json, who
 
 _STOP_TIMEOUT_SECONDS = 30
 _NOT_SUCCEEDED = 1

@@ -5,9 +5,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from fastcms.backups.alarms import find_alarms
-from fastcms.backups.commands import backup_app, site_of, who
+from fastcms.backups.commands import backup_app, site_of
 from fastcms.backups.notifications import try_addresses
-from fastcms.terminal import JsonOption, errors_as_exit_codes, output, print_json
+from fastcms.terminal import JsonOption, errors_as_exit_codes, output, print_json, who
 
 _NOT_ALL_REACHED = 1
 

@@ -56,6 +56,13 @@ class TriedAddresses(BaseModel):
     deliveries: list[Delivery]
 
 
+class KnownAddress(BaseModel):
+    """Somebody who is told, masked, and how the latest message to them went; None if there was none."""
+
+    address: str
+    latest: Delivery | None
+
+
 class Heartbeat(Delivery):
     """How the latest call of the heartbeat's address has ended."""
 
@@ -114,6 +121,15 @@ def latest_deliveries(site: Site) -> list[Delivery]:
     """
     found = _recall(site, _MARK, read_settings(site).notify_urls)
     return [Delivery.model_validate(delivery) for delivery in found if delivery is not None]
+
+
+def known_addresses(site: Site) -> list[KnownAddress]:
+    """Everybody who is told, in the order of the settings. Raises: BackupError."""
+    urls = read_settings(site).notify_urls
+    return [
+        KnownAddress(address=mask(url), latest=None if found is None else Delivery.model_validate(found))
+        for url, found in zip(urls, _recall(site, _MARK, urls), strict=True)
+    ]
 
 
 def latest_heartbeat(site: Site) -> Heartbeat | None:

@@ -7,9 +7,10 @@ import typer
 from humanize import naturalsize
 
 from fastcms.backups import jobs, receiving, restoring, service, tasks
-from fastcms.backups.commands import Filename, backup_app, progress_bar, show_problems, site_of, who
+from fastcms.backups.commands import Filename, backup_app, progress_bar, show_problems, site_of
 from fastcms.backups.engine.pending import PendingRestore, RestoreReceipt
-from fastcms.backups.schemas import RestoreState, SafetyCopyInfo, describe_restores, describe_what
+from fastcms.backups.restore_preview import describe_preview, preview_restore
+from fastcms.backups.restore_schemas import RestoreState, SafetyCopyInfo, describe_restores, describe_what
 from fastcms.errors import NoSafetyCopyError, RestoreError, RolledBackError
 from fastcms.site import Site
 from fastcms.terminal import (
@@ -18,9 +19,11 @@ from fastcms.terminal import (
     confirm,
     errors_as_exit_codes,
     hold_folder,
+    messages,
     output,
     print_json,
     restore_now,
+    who,
 )
 
 NowOption = Annotated[
@@ -41,8 +44,10 @@ def stage_restore(
         site = site_of(context)
         backup = service.find_backup(site, filename)
         restoring.require_nothing_staged(site)  # before anybody is asked
-        problems = service.describe_backup(site, filename).problems
-        show_problems(problems)
+        preview = preview_restore(site, filename)
+        show_problems(preview.problems)
+        for sentence in () if yes else describe_preview(preview):
+            messages.print(sentence, markup=False)
         origin = receiving.find_origin(site, filename)
         if origin is not None:
             typer.echo(receiving.describe_origin(filename, origin), err=True)
@@ -55,7 +60,7 @@ def stage_restore(
 
         answer = _carry_out(context, site, stage, now=now, as_json=as_json)
         if as_json:
-            print_json(answer | {"problems": problems})
+            print_json(answer | {"problems": preview.problems})
 
 
 @backup_app.command("undo")

@@ -16,6 +16,7 @@ from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.history import RunKind
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import JobKind, JobState, list_jobs
+from fastcms.backups.schedule_history import note_schedule
 from fastcms.backups.service import find_newest, list_backups
 from fastcms.cron import OFF, check_schedule, check_timezone, latest_time, next_times
 from fastcms.errors import BackupError
@@ -25,7 +26,7 @@ from fastcms.site import Site
 # What failed is tried again so long after it failed; then it is left until the next due time.
 _RETRY_AFTER = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=3))
 # A server waits for up to a minute, see `upkeep`; and one retry is no reason to alarm anybody.
-_GRACE = timedelta(hours=1, minutes=1)
+GRACE = timedelta(hours=1, minutes=1)
 # An attempt that has run for so long is stuck.
 _LONGEST_ATTEMPT = timedelta(days=1)
 
@@ -77,6 +78,8 @@ def begin(site: Site, duty: Duty, now: datetime) -> bool:
         noticed = noticed.model_copy(update={"attempts": noticed.attempts + 1, "tried": now})
     if noticed != before:
         _write(site, duty, noticed)
+    if duty is Duty.BACKUP:
+        note_schedule(site, noticed.schedule, noticed.timezone, now)
     return is_due
 
 
@@ -125,7 +128,7 @@ def overdue_since(site: Site, now: datetime) -> datetime | None:
     made = history.latest_run(site, RunKind.CREATE, state=JobState.SUCCEEDED)
     if since is not None and made is not None and since <= made.started <= now:
         since = next(iter(next_times(noticed.schedule, noticed.timezone, made.started)), None)
-    if since is None or now <= since + _GRACE:
+    if since is None or now <= since + GRACE:
         return None
     is_running = any(
         job.is_running and job.kind is JobKind.CREATE and job.started > now - _LONGEST_ATTEMPT

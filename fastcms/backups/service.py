@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from fastcms.backups import history
+from fastcms.backups import backup_notes
+from fastcms.backups.backup_notes import Notes
 from fastcms.backups.creation import write_backup
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.paths import DataPaths, beside
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.folder import alone, data_paths, explained
-from fastcms.backups.history import Notes
 from fastcms.backups.job_files import Trigger
 from fastcms.backups.origin import read_origin, record_name, record_path
 from fastcms.backups.schemas import Backup, BackupDetails, BackupKind, describe_details
 from fastcms.database import utc_now
 from fastcms.durability import partial_path_of, remove
-from fastcms.errors import BackupError, BackupNotFoundError, ConfigError, InvalidInputError
+from fastcms.errors import BackupError, BackupNotFoundError, ConfigError, InvalidInputError, NameNotTypedError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.media.service import TRASH_LOCK_NAME, empty_trash
@@ -60,6 +60,7 @@ def create_backup(site: Site, on_progress: OnProgress = ignore_progress) -> Back
         path=str(final_path),
         problems=tuple(packed.problems),
         crc32=packed.crc32,
+        counts=packed.counts,
     )
 
 
@@ -124,8 +125,9 @@ def find_backup(site: Site, filename: str) -> Backup:
             code="backup_name_invalid",
         )
     folder = data_paths(site).backups_dir
-    names_beside = {record_name(filename)} if record_path(folder / filename).exists() else ()
-    backup = _describe(folder, filename, names_beside, _read_notes(site, filename))
+    with explained("Looking at the backup"):
+        names_beside = {record_name(filename)} if record_path(folder / filename).exists() else ()
+        backup = _describe(folder, filename, names_beside, _read_notes(site, filename))
     if backup is None:
         raise BackupNotFoundError(
             f"There is no backup {filename}.", hint="List the backups to see their names."
@@ -146,6 +148,15 @@ def describe_backup(site: Site, filename: str) -> BackupDetails:
 
 def path_of(paths: DataPaths, created: datetime) -> Path:
     return paths.backups_dir / f"backup_{created:{_FILENAME_TIME}}.zip"
+
+
+def require_typed_name(filename: str, typed_name: str) -> None:
+    """Raise NameNotTypedError unless somebody has typed the backup's name, with or without .zip."""
+    if typed_name.strip().removesuffix(".zip") != filename.removesuffix(".zip"):
+        raise NameNotTypedError(
+            "Nothing was done: the name that was typed is not that of this backup.",
+            hint="Type the whole name, or copy it.",
+        )
 
 
 def time_of(filename: str) -> datetime | None:
@@ -192,7 +203,7 @@ def _opened(folder: Path) -> Iterator[int]:
 def _read_notes(site: Site, filename: str | None = None) -> dict[str, Notes]:
     """What is noted of the backups, or of one; to see and restore them, it is not needed."""
     try:
-        return history.read_notes(site, filename)
+        return backup_notes.read_notes(site, filename)
     except BackupError as error:
         get_logger().warning(error.message)
         return {}

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from fastcms.backups import schedule, service, upkeep
 from fastcms.backups.backup_settings import BackupSettings
-from fastcms.backups.commands import backup_app, site_of, who
+from fastcms.backups.commands import backup_app, site_of
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.job_files import JobState
 from fastcms.backups.schedule import Duty
@@ -24,6 +24,7 @@ from fastcms.terminal import (
     output,
     peek_site,
     print_json,
+    who,
 )
 
 _FAILED = 1

@@ -10,11 +10,12 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from fastcms.backups import history, notifications, restoring, schedule
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.backup_settings import read_settings, settings_problem
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.pending import RestoreReceipt
-from fastcms.backups.folder import explained
-from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.folder import explained, were_backups_made
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import damaged_history
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
 from fastcms.backups.reasons import (
@@ -120,28 +121,33 @@ class _NewestContents(NamedTuple):
     damage: str | None = None
 
 
-def describe_status(site: Site, now: datetime | None = None) -> Status:
-    """Find out whether the site is safe. Never raises: what cannot be looked at is a reason, too."""
+def describe_status(
+    site: Site, now: datetime | None = None, backups: Sequence[Backup] | None = None
+) -> Status:
+    """Find out whether the site is safe; whoever has listed the backups already need not do it twice.
+
+    Never raises: what cannot be looked at is a reason, too.
+    """
     now = now or utc_now()
     unseen: list[Reason] = []
-    listed = _try(unseen, attention, "the backups", lambda: list_backups(site), list[Backup]())
+    listed = backups
+    if listed is None:
+        listed = _try(unseen, attention, "the backups", lambda: list_backups(site), list[Backup]())
     jobs = _try(unseen, warning, "the jobs", lambda: list_jobs(site), list[Job]())
     # Without it nobody knows what is due: no backup is made by itself.
     remembered = _try(unseen, attention, "the history", lambda: _remember(site, now), _Remembered())
-    restores = _try(
-        unseen, warning, "the restores", lambda: restoring.list_restores(site), list[RestoreReceipt]()
-    )
+    restores = _try(unseen, warning, "the restores", lambda: _list_restores(site), list[RestoreReceipt]())
     storage = _try(unseen, warning, "the space", lambda: measure_storage(site, now, listed), None)
     own = [backup for backup in listed if backup.kind is not BackupKind.UPLOADED]
-    backups = [backup for backup in own if not is_from_the_future(backup, now)]
-    newest = backups[0] if backups else None
+    counted = [backup for backup in own if not is_from_the_future(backup, now)]
+    newest = counted[0] if counted else None
     contents = _look_into(newest, remembered.succeeded)
     facts = Facts(
         now=now,
         settings=read_settings(site),
         storage=storage,
-        backups=backups,
-        future=own[: len(own) - len(backups)],
+        backups=counted,
+        future=own[: len(own) - len(counted)],
         problems=contents.problems,
         problem_count=contents.problem_count,
         damage=contents.damage,
@@ -152,7 +158,7 @@ def describe_status(site: Site, now: datetime | None = None) -> Status:
         settings_problem=settings_problem(site),
         undelivered=remembered.undelivered,
         latest_restore=restores[0] if restores else None,
-        has_made_any=remembered.succeeded is not None,
+        has_made_any=remembered.succeeded is not None or were_backups_made(site),
         prune_error=remembered.pruned.error.detail if remembered.pruned and remembered.pruned.error else None,
         damaged_history=remembered.damaged_history,
     )
@@ -200,6 +206,11 @@ def _try(
     except FastCMSError as error:
         unseen.append(make("cannot_look", error.message, error.hint))
         return otherwise
+
+
+def _list_restores(site: Site) -> list[RestoreReceipt]:
+    restoring.restore_status(site)  # a pending one that cannot be read is worth a warning, too
+    return restoring.list_restores(site)
 
 
 def _remember(site: Site, now: datetime) -> _Remembered:

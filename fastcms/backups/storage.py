@@ -108,7 +108,7 @@ def measure_storage(
     newest_bytes = next((one.size_bytes for one in backups if one.kind is not BackupKind.UPLOADED), 0)
     next_backup_bytes = reckon_next_backup(database_bytes, files_bytes, newest_bytes)
     try:
-        observed = _read_observed(site)
+        observed = read_observed(site)
     except BackupError:  # which others say
         observed = {}
     filling = reckon_filling(observed, disk, now)
@@ -135,7 +135,7 @@ def observe_disk(site: Site) -> None:
     today = utc_now().date()
     try:
         disk = _find_disks(data_paths(site).backups_dir)[0]
-        observed = _read_observed(site)
+        observed = read_observed(site)
     except (OSError, BackupError):
         return
     observed[today.isoformat()] = [disk.total_bytes - disk.free_bytes, disk.total_bytes]
@@ -251,8 +251,8 @@ def _sum_of_files(site: Site, _database: tuple[int, ...], _wal: tuple[int, ...])
         return count_files(database)[1]
 
 
-def _read_observed(site: Site) -> dict[str, Any]:
-    """Day -> bytes used, and bytes in all. Raises: BackupError."""
+def read_observed(site: Site) -> dict[str, Any]:
+    """How full the disk was on each of the latest days: bytes used, and bytes in all. Raises: BackupError."""
     observed: dict[str, Any] | None = history.read_mark(site, _MARK)
     return observed or {}
 

@@ -19,6 +19,7 @@ from fastcms.content.importing import ImportReport, import_records
 from fastcms.content.reading import FileFormat, format_of
 from fastcms.database import new_id
 from fastcms.errors import InvalidInputError
+from fastcms.noting import note
 from fastcms.terminal import (
     JsonOption,
     YesOption,
@@ -86,6 +87,7 @@ def import_file(
                 can_create=create,
                 on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
+        note(name=report.collection, records=report.imported, record=file.name)
         if as_json:
             print_json(asdict(report) | {"refused": report.refused})
         else:

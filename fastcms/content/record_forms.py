@@ -57,6 +57,13 @@ class Moment(StringField):
 
 
 @dataclass
+class EditorInput(TextAreaField):
+    """HTML as text; lists show its words."""
+
+    list_template: str = "fields/list/editor.html"
+
+
+@dataclass
 class JsonInput(TextAreaField):
     """JSON as text. starlette-admin's editor starts workers that the Content-Security-Policy forbids."""
 
@@ -143,7 +150,7 @@ def _number(name: str) -> NumberField:
 
 _SIMPLE_INPUTS: dict[str, Callable[[str], BaseField]] = {
     "text": StringField,
-    "editor": TextAreaField,
+    "editor": EditorInput,
     "number": _number,
     "bool": BooleanField,
     "date": DateInput,

@@ -25,8 +25,6 @@ from fastcms.media import service as media
 from fastcms.media.content_types import is_inline
 from fastcms.pages import get_visitor, in_read, in_words, in_write
 
-_LABEL_TYPES = ("text", "email", "select", "url")
-_LABEL_LENGTH = 80
 _MOST_PER_QUERY = 500
 _LAST_PAGE = 10**12
 
@@ -210,13 +208,7 @@ def _as_rows(session: Session, collection: Collection, records: list[Record]) ->
 
 def _row(collection: Collection, record: Record, values: dict[str, Any]) -> Row:
     own = {"id": record.id, "created": record.created, "updated": record.updated}
-    return Row(label=_label(collection, record), values=values | own)
-
-
-def _label(collection: Collection, record: Record) -> str:
-    """What a person calls the record: its first text, or else its id."""
-    texts = (record.data[field.name] for field in fields_of(collection) if field.type in _LABEL_TYPES)
-    return next((text[:_LABEL_LENGTH] for text in texts if text), record.id)
+    return Row(label=service.label_of(collection, record), values=values | own)
 
 
 def _related_row(session: Session, target: Collection, record_id: str) -> Row | None:

@@ -18,10 +18,13 @@ from fastcms.content.tables import fields_of, records_table
 from fastcms.content.validation import validate_data
 from fastcms.database import new_id, utc_now
 from fastcms.errors import ConflictError, InvalidInputError, NotFoundError
+from fastcms.noting import count_one, note
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _NAMES = "Names have up to 64 letters, digits and _ (a collection's also -), and begin with a letter"
 _AnyField = Field | Mapping[str, Any]
+_LABEL_TYPES = ("text", "email", "select", "url")
+_LABEL_LENGTH = 80
 
 
 def list_collections(session: Session) -> list[Collection]:
@@ -57,6 +60,7 @@ def create_collection(
     """
     new = _checked(NewCollection, name=name, schema=_as_dicts(fields), public=is_public)
     _refuse_taken_name(session, new.name)
+    note(name=new.name)
     now = utc_now()
     collection = Collection(
         id=new_id(),
@@ -174,7 +178,7 @@ def create_record(session: Session, collection: Collection, data: Mapping[str, A
     record_id = new_id()
     table = records_table(collection)
     session.execute(table.insert().values({"id": record_id, "created": now, "updated": now} | values))
-    return find_record(session, collection, record_id)
+    return _noted(collection, find_record(session, collection, record_id))
 
 
 def update_record(
@@ -188,7 +192,7 @@ def update_record(
     values = validate_data(session, collection, data, current.data)
     table = records_table(collection)
     session.execute(table.update().where(table.c.id == record_id).values({"updated": utc_now()} | values))
-    return find_record(session, collection, record_id)
+    return _noted(collection, find_record(session, collection, record_id))
 
 
 def delete_record(session: Session, collection: Collection, record_id: str) -> None:
@@ -196,9 +200,22 @@ def delete_record(session: Session, collection: Collection, record_id: str) -> N
 
     Raises: NotFoundError.
     """
-    find_record(session, collection, record_id)
+    record = find_record(session, collection, record_id)
     table = records_table(collection)
     session.execute(table.delete().where(table.c.id == record_id))
+    _noted(collection, record)
+
+
+def label_of(collection: Collection, record: Record) -> str:
+    """What a person calls the record: its first text, or else its id."""
+    texts = (record.data[field["name"]] for field in collection.fields if field["type"] in _LABEL_TYPES)
+    return next((text[:_LABEL_LENGTH] for text in texts if text), record.id)
+
+
+def _noted(collection: Collection, record: Record) -> Record:
+    note(name=collection.name, record_id=record.id, record=label_of(collection, record))
+    count_one("records")
+    return record
 
 
 def _checked(model: type[_Model], **values: Any) -> _Model:

@@ -30,6 +30,14 @@ INLINE_TYPES = frozenset(
         "text/plain",
     }
 )
+_ICONS = {
+    "image/": "fa-file-image",
+    "video/": "fa-file-video",
+    "audio/": "fa-file-audio",
+    "text/": "fa-file-lines",
+    "application/pdf": "fa-file-pdf",
+    "application/zip": "fa-file-zipper",
+}
 # Formats whose first bytes may be text; any other match inside text is a coincidence ("BM is a bitmap").
 _TEXT_FORMATS = frozenset({"application/pdf", "application/rtf", "application/postscript"})
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -66,6 +74,13 @@ def detect_content_type(head: bytes) -> str:
 def is_inline(content_type: str) -> bool:
     """Whether a browser may show it, instead of saving it."""
     return content_type in INLINE_TYPES
+
+
+def icon_of(content_type: str | None) -> str:
+    """The dashboard's icon for it."""
+    return next(
+        (icon for prefix, icon in _ICONS.items() if (content_type or "").startswith(prefix)), "fa-file"
+    )
 
 
 def _decode(head: bytes) -> str | None:

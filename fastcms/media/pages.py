@@ -6,20 +6,21 @@ from starlette_admin import route
 
 from fastcms.accounts.schemas import Scope
 from fastcms.errors import InvalidInputError
-from fastcms.media import service
+from fastcms.media import content_types, service
 from fastcms.media.content_types import is_inline
 from fastcms.media.models import MediaFile
-from fastcms.pages import Page, errors_as_messages, form_text, get_site, in_read, in_thread, page_number
+from fastcms.pages import (
+    Page,
+    count_pages,
+    errors_as_messages,
+    form_text,
+    get_site,
+    in_read,
+    in_thread,
+    page_number,
+)
 
 _PER_PAGE = 24
-_ICONS = {
-    "image/": "fa-file-image",
-    "video/": "fa-file-video",
-    "audio/": "fa-file-audio",
-    "text/": "fa-file-lines",
-    "application/pdf": "fa-file-pdf",
-    "application/zip": "fa-file-zipper",
-}
 
 
 class FilesPage(Page):
@@ -41,7 +42,7 @@ class FilesPage(Page):
             files=files,
             total=total,
             page_number=number,
-            page_count=max(-(-total // _PER_PAGE), 1),
+            page_count=count_pages(total, _PER_PAGE),
             search=search,
             url_of=service.file_url,
             icon_of=icon_of,
@@ -65,4 +66,4 @@ def is_picture(file: MediaFile) -> bool:
 
 
 def icon_of(file: MediaFile) -> str:
-    return next((icon for prefix, icon in _ICONS.items() if file.content_type.startswith(prefix)), "fa-file")
+    return content_types.icon_of(file.content_type)

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +29,7 @@ from fastcms.media.storage import (
     remove_from_trash,
     take_from_trash,
 )
+from fastcms.noting import note
 from fastcms.site import Site
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "file_url",
     "find_file",
     "find_files_without_row",
+    "find_present",
     "keep_file",
     "list_files",
     "remove_stale_uploads",
@@ -88,6 +90,7 @@ def keep_file(site: Site, incoming: IncomingFile, filename: str) -> MediaFile:
         if is_kept:
             path.unlink()
         raise
+    note(filename=file.filename, file_id=file.id)
     return file
 
 
@@ -100,6 +103,11 @@ def find_file(session: Session, file_id: str) -> MediaFile:
     if file is None:
         raise NotFoundError(f"There is no file {file_id!r}.", code="file_not_found")
     return file
+
+
+def find_present(session: Session, file_ids: Collection[str]) -> set[str]:
+    """Which of some ids are those of files that are there."""
+    return set(session.scalars(sa.select(MediaFile.id).where(MediaFile.id.in_(file_ids))))
 
 
 def list_files(
@@ -126,6 +134,7 @@ def delete_file(site: Site, file_id: str) -> None:
     try:
         with site.database.write() as session:
             file = find_file(session, file_id)
+            note(filename=file.filename, file_id=file.id)
             session.delete(file)
             session.flush()
             if file_path(settings, file).exists():

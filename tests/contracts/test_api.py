@@ -66,7 +66,16 @@ class LiveApi:
             things["job_id"] = self._make("/backups", headers={"Prefer": "respond-async"})["id"]
         elif "/backups/" in operation:
             things["filename"] = self._make("/backups")["filename"]
+            if operation.endswith("/{file_path}"):
+                things["file_path"] = self._path_in_backup(things["filename"], file["id"])
         return things
+
+    def _path_in_backup(self, filename: str, file_id: str) -> str:
+        answer = self.admin.get(
+            f"{self.server.url}/api/v1/backups/{filename}/files", params={"search": file_id}, timeout=60
+        )
+        path: str = answer.json()["items"][0]["path"]
+        return path
 
     def _make(self, path: str, **content: Any) -> dict[str, str]:
         while True:

@@ -62,6 +62,7 @@ _MAY_REMAIN = {
     *("backups/restores.jsonl", "backups/.lock", "backups/.trash_lock"),
     *("backups/.receiving", "backups/.verifying_lock"),
     *("backups/history.db", "backups/history.db-journal", "backups/.history_lock"),
+    *("activity.db", "activity.db-journal", ".activity_lock"),
 }
 
 

@@ -1,5 +1,6 @@
 """A real server process in a folder of its own, as a user starts it."""
 
+import json
 import os
 import signal
 import socket
@@ -51,9 +52,9 @@ class Server:
     def start(self) -> None:
         with self._terminal_path.open("ab") as terminal:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(self.port), *self.arguments],
+                self._command(),
                 cwd=self.folder,
-                env=clean_environment() | self.environment,
+                env=clean_environment() | self.environment | {"FASTCMS_PORT": str(self.port)},
                 stdout=terminal,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -91,6 +92,30 @@ class Server:
             assert time.monotonic() < deadline, f"{text!r} was not printed {times} times:\n{self.terminal}"
             time.sleep(_POLL_SECONDS)
 
+    def server_id(self) -> str | None:
+        """What /health says; None while nobody answers."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
+                return str(json.load(answer)["server_id"])
+        except OSError:
+            return None
+
+    def wait_for_restart(self, earlier_id: str | None) -> None:
+        """Wait until another server than the one of this id answers."""
+        deadline = time.monotonic() + _START_SECONDS
+        while self.server_id() in (None, earlier_id):
+            assert time.monotonic() < deadline, self.terminal
+            time.sleep(_POLL_SECONDS)
+
+    def wait_for_end(self) -> int:
+        """Wait until the process ends by itself, and return its exit code."""
+        assert self._process is not None
+        code, self._process = self._process.wait(_STOP_SECONDS), None
+        return code
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(self.port), *self.arguments]
+
     def _end(self, signal_number: signal.Signals) -> None:
         if self._process is None:
             return
@@ -117,6 +142,13 @@ class Server:
                 time.sleep(_POLL_SECONDS)
         self.kill()
         pytest.fail(f"The server was not up after {_START_SECONDS} s:\n{self.terminal}")
+
+
+class OwnServer(Server):
+    """`fastcms serve`, which can restart itself."""
+
+    def _command(self) -> list[str]:
+        return ["fastcms", "serve"]
 
 
 def free_port() -> int:

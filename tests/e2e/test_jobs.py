@@ -9,8 +9,7 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,9 +19,10 @@ import pexpect
 import pytest
 import requests
 
+from tests.conftest import wait_until
 from tests.e2e.conftest import Server, clean_environment
 
-BIG_BYTES = 2 * 1024**3
+BIG_BYTES = 512 * 1024**2
 ASYNC = {"Prefer": "respond-async"}
 
 
@@ -82,13 +82,6 @@ class JobSite:
         return sorted(name for name in names if not name.endswith(("lock", ".receiving")))
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def children_of(pid: int) -> list[int]:
     with suppress(FileNotFoundError):
         tasks = Path(f"/proc/{pid}/task").iterdir()
@@ -137,7 +130,7 @@ def test_a_backup_as_a_job_is_followed_to_its_end_and_listed(site: JobSite) -> N
     assert end["started"] < end["finished"]
     (listed,) = site.ask("GET").json()["items"]
     assert end["backup_filename"] == end["result"]["filename"] == listed["filename"]
-    assert end["result"].keys() == {"filename", "size_bytes", "created", "path", "problems"}
+    assert end["result"].keys() == {"filename", "size_bytes", "created", "path", "problems", "counts"}
     assert site.server.terminal.count("backup created") == 1
     # Who comes later, or again, gets the end at once.
     assert list(site.follow(job["id"])) == [end]

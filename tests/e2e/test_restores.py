@@ -136,7 +136,7 @@ def fill(folder: Path, leave_bytes: int) -> Path:
 def tree(folder: Path) -> set[str]:
     """Names of what is in the data folder; SQLite's and the locks come and go, and jobs tell of what was."""
     passing = {"app.db-wal", "app.db-shm", ".lock", ".receiving", ".trash_lock", ".verifying_lock", ".jobs"}
-    passing |= {".upkeep", "history.db", "history.db-journal"}
+    passing |= {".upkeep", "history.db", "history.db-journal", "activity.db", "activity.db-journal"}
     return {
         str(path.relative_to(folder))
         for path in (folder / "data").rglob("*")

@@ -5,7 +5,6 @@ inflating, writing. One thread has the database, which takes longest and is used
 others have the files, batch by batch.
 """
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,8 +15,7 @@ from pathlib import Path
 from fastcms.backups.engine.archive_reader import CheckedArchive
 from fastcms.backups.engine.manifest import DATABASE_NAME, FILES_PREFIX
 from fastcms.backups.engine.progress import OnProgress, Work
-from fastcms.backups.engine.refusals import corrupt
-from fastcms.backups.engine.zip_content import Piece, Window, read_content
+from fastcms.backups.engine.zip_content import Piece, Window, read_checked
 from fastcms.disks import WriteBehind
 
 _THREADS = 3  # for the database; for what else there is to do; for the files
@@ -136,14 +134,9 @@ class _Unpacking:
 
     def _read(self, window: Window, index: int) -> Iterator[Piece]:
         """The content of an entry in pieces, each good until the next; raises when its SHA-256 is another."""
-        entry, sha256 = self._archive.read_row(index)
-        digest = hashlib.sha256()
-        for piece in read_content(window, entry):
-            digest.update(piece)
+        for piece in read_checked(window, *self._archive.read_row(index)):
             yield piece
             self._work.add(len(piece))
-        if sha256 is not None and digest.digest() != sha256:
-            raise corrupt(f"{entry.name!r} differs from its checksum.", code="archive_checksum")
 
 
 def _make_batches(archive: CheckedArchive) -> Iterator[range]:

@@ -5,7 +5,7 @@ what the archive holds, no more is in memory than the threads work on.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -64,10 +64,14 @@ class Packing:
 
 
 class Packed(NamedTuple):
-    """What is known of a finished archive: what was wrong with the site's own files, and its whole CRC-32."""
+    """What is known of a finished archive: what was wrong with the site's own files, and its whole CRC-32.
+
+    `counts` say how much there is in it, as in its manifest.
+    """
 
     problems: list[str]
     crc32: int
+    counts: Mapping[str, int]
 
 
 Describe = Callable[[Path], Description]
@@ -128,7 +132,7 @@ class _Packer:
                 self._work.begin_last("making the archive durable")
         finally:
             remove(snapshot_path)
-        return Packed(self._problems, archive.crc32)
+        return Packed(self._problems, archive.crc32, manifest.counts)
 
     def _require_space(self, snapshot: sqlite3.Connection) -> None:
         packing = self._packing

@@ -31,10 +31,12 @@ from fastcms.backups.engine.verify import CheckContents, prepare_database
 from fastcms.backups.engine.whole_archive import OnWhole, accept_whole, read_whole
 from fastcms.disks import Disks
 from fastcms.durability import (
+    Space,
     fsync_folder,
+    measure_space,
     partial_path_of,
     remove,
-    require_free_space,
+    require_space,
     write_durably,
 )
 from fastcms.errors import NoPendingRestoreError, RestorePendingError
@@ -75,7 +77,8 @@ def stage_restore(
     )
     try:
         with open_archive(archive_path) as archive:
-            _require_space(archive, target, f"Restoring {archive_path.name}")
+            for space in _measure_space(archive, target):
+                require_space(space, f"Restoring {archive_path.name}")
             _make_staging_folders(paths, target, restore_id)
             with Disks(target.database.parent, target.files.parent) as disks:
                 archive_sha256, crc32 = _unpack(archive, target, prepare, seconds, on_progress)
@@ -103,6 +106,11 @@ def stage_restore(
         abandon_staging(paths)
         raise
     return pending
+
+
+def measure_staging(paths: DataPaths, archive: CheckedArchive) -> list[Space]:
+    """What staging an archive would need on each disk, and what is free there now."""
+    return _measure_space(archive, _choose_places(paths))
 
 
 def abandon_staging(paths: DataPaths) -> None:
@@ -229,13 +237,14 @@ def _make_staging_folders(paths: DataPaths, target: State, restore_id: str) -> N
     write_durably(paths.staging_dir / _ID_NAME, json.dumps({"restore_id": restore_id}).encode())
 
 
-def _require_space(archive: CheckedArchive, target: State, purpose: str) -> None:
+def _measure_space(archive: CheckedArchive, target: State) -> list[Space]:
     database_disk, files_disk = _existing_parent(target.database), _existing_parent(target.files)
     if database_disk.stat().st_dev == files_disk.stat().st_dev:
-        require_free_space(database_disk, archive.total_bytes, purpose, archive.entry_count)
-    else:
-        require_free_space(database_disk, archive.database_bytes, purpose)
-        require_free_space(files_disk, archive.files_bytes, purpose, archive.entry_count)
+        return [measure_space(database_disk, archive.total_bytes, archive.entry_count)]
+    return [
+        measure_space(database_disk, archive.database_bytes),
+        measure_space(files_disk, archive.files_bytes, archive.entry_count),
+    ]
 
 
 def _existing_parent(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """The bytes of an entry, unpacked and compared with what its headers promise."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 
@@ -46,6 +47,16 @@ class Window:
             if not read_bytes:
                 raise corrupt("The archive became shorter while it was read.", code="archive_truncated")
             self._size_bytes += read_bytes
+
+
+def read_checked(window: Window, entry: ZipEntry, sha256: bytes | None) -> Iterator[Piece]:
+    """The same as `read_content`; in the end, it also needs the SHA-256 that is known of it, if any is."""
+    digest = hashlib.sha256()
+    for piece in read_content(window, entry):
+        digest.update(piece)
+        yield piece
+    if sha256 is not None and digest.digest() != sha256:
+        raise corrupt(f"{entry.name!r} differs from its checksum.", code="archive_checksum")
 
 
 def read_content(window: Window, entry: ZipEntry) -> Iterator[Piece]:

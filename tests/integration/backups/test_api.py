@@ -171,3 +171,14 @@ def test_a_damaged_backup_is_refused_with_one_reason_and_the_site_is_untouched(
     assert answer.json()["code"] == "archive_truncated"
     assert client.get(f"{BACKUPS}/restore").json()["state"] == "none"
     assert not (site.settings.backups_dir / "restore_staging").exists()
+
+
+def test_what_a_deletion_would_lose_is_said_and_nothing_changed(client: TestClient, site: Site) -> None:
+    name = client.post("/api/v1/backups").json()["filename"]
+    loss = client.get(f"/api/v1/backups/{name}/deletion").json()
+    assert [reason["code"] for reason in loss["reasons"]] == ["only_backup"]
+    assert (loss["needs_name"], loss["used_for"], loss["is_staged"]) == (True, None, False)
+    client.post(f"/api/v1/backups/{name}/restore")
+    staged = client.get(f"/api/v1/backups/{name}/deletion").json()
+    assert (staged["used_for"], staged["is_staged"]) == ("its restore is staged", True)
+    assert client.get("/api/v1/backups/backup_20200101_000000.zip/deletion").status_code == 404

@@ -115,6 +115,28 @@ def test_two_hundred_megabytes_do_not_grow_the_servers_memory(server: Server, to
     assert len(left_in(server)) == 4
 
 
+def test_a_file_that_turns_out_to_be_damaged_is_never_complete(server: Server, token: str) -> None:
+    big = server.folder / "data" / "files" / "big.bin"
+    big.write_bytes(os.urandom(60 * MEGABYTE))
+    _, made = curl(server, token, "", "-X", "POST")
+    _, small = curl(server, token, f"/{made['filename']}/files")
+    assert small["total"] == 1
+    before_bytes = peak_memory_bytes(server)
+    url = f"{server.url}/api/v1/backups/{made['filename']}/files/big.bin"
+    get = ["curl", "-sS", "-H", f"Authorization: Bearer {token}", "-o", "got.bin", url]
+    subprocess.run(get, cwd=server.folder, check=True)
+    assert (server.folder / "got.bin").read_bytes() == big.read_bytes()
+    assert peak_memory_bytes(server) - before_bytes < 15 * MEGABYTE
+    with (server.folder / str(made["path"])).open("r+b") as archive:
+        archive.seek(59 * MEGABYTE)
+        archive.write(b"damage")
+    broken_off = subprocess.run(get, cwd=server.folder, check=False, capture_output=True, text=True)
+    assert broken_off.returncode == 18  # "partial file"
+    assert (server.folder / "got.bin").stat().st_size < 60 * MEGABYTE
+    assert "A download was broken off" in server.terminal
+    assert "Traceback" not in server.terminal
+
+
 def connect(server: Server, token: str, *, size_bytes: int) -> socket.socket:
     """A connection that has announced an upload of a size, and sent nothing of it."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)

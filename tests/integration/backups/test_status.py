@@ -319,7 +319,7 @@ def test_without_a_database_the_newest_backup_says_what_is_needed(
 
 
 def test_how_full_the_disk_is_is_remembered_at_each_backup(backed_up: Site) -> None:
-    (used_bytes, total_bytes) = storage._read_observed(backed_up)[utc_now().date().isoformat()]
+    (used_bytes, total_bytes) = storage.read_observed(backed_up)[utc_now().date().isoformat()]
     assert 0 < used_bytes < total_bytes
 
 
@@ -358,3 +358,11 @@ def test_a_site_without_folders_can_be_measured(settings: Settings) -> None:
     assert not settings.data_dir.exists()
     make_folders(settings.data_dir)
     assert describe_status(new_site(settings)).state == "waiting"
+
+
+def test_backups_whose_disk_is_not_there_any_more_are_missed_though_the_history_went_with_it(
+    backed_up: Site,
+) -> None:
+    backed_up.settings.backups_dir.rename(backed_up.settings.data_dir / "unmounted")
+    backed_up.settings.backups_dir.mkdir()
+    assert seen(backed_up) == ("attention", {"backups_gone"})

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from fastcms.backups.backup_notes import Notes
 from fastcms.backups.backup_settings import BackupSettings, read_settings
 from fastcms.backups.creation import RESTORE_REFUSED
 from fastcms.backups.engine.pending import RestoreReceipt
-from fastcms.backups.history import Notes
 from fastcms.backups.job_files import Trigger
 from fastcms.backups.reasons import Facts, Failure, Reason, find_reasons
 from fastcms.backups.schemas import Backup

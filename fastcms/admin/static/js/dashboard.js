@@ -12,6 +12,14 @@ document.addEventListener("change", (event) => {
     if (event.target.matches("[data-go-to-value]")) window.location = event.target.value;
 });
 
+// Escape closes the menu of a phone, and gives the focus back to its button.
+document.addEventListener("keydown", (event) => {
+    const toggler = document.querySelector(".navbar-toggler[aria-expanded=true]");
+    if (event.key !== "Escape" || !toggler?.checkVisibility()) return;
+    toggler.click();
+    toggler.focus();
+});
+
 // A form that takes its time says so, and cannot be sent twice.
 document.addEventListener("submit", (event) => {
     const button = event.target.querySelector("[data-busy]");

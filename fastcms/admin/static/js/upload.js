@@ -1,67 +1,164 @@
 // Uploads go to the API, which streams them to the disk; the dashboard's own forms are read into memory.
 (function () {
-    const describe = (text, kind) => {
-        const row = document.createElement("li");
-        row.className = "list-group-item d-flex align-items-center gap-3";
-        const label = document.createElement("span");
-        label.className = `flex-fill text-break ${kind || ""}`;
-        label.textContent = text;
-        row.append(label);
-        return { row, label };
-    };
+    const reasonOf = (problem) => [problem?.detail, problem?.hint].filter(Boolean).join(" ");
 
-    window.uploadFile = (url, file, onProgress) => new Promise((resolve, reject) => {
+    // Resolves with { answer, location } once the server has all bytes; `location` is that of the job that goes on.
+    // `begin` is given the function that cancels it.
+    window.uploadFile = (url, file, onProgress, { headers = {}, begin = () => {} } = {}) => new Promise((resolve, reject) => {
         const request = new XMLHttpRequest(); // fetch() does not report the progress of an upload
         const form = new FormData();
         form.append("file", file, file.name);
         request.open("POST", url);
+        Object.entries(headers).forEach(([name, value]) => request.setRequestHeader(name, value));
         request.responseType = "json";
         request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
         request.onerror = () => reject(new Error("The connection was lost. Try again."));
+        request.onabort = () => reject(new Error("Cancelled. Nothing of it was kept."));
         request.onload = () => {
-            const answer = request.response || {};
-            if (request.status === 200 || request.status === 201) resolve(answer);
-            else reject(new Error([answer.detail, answer.hint].filter(Boolean).join(" ") || "The server refused it."));
+            const isGood = request.status >= 200 && request.status < 300;
+            if (isGood) resolve({ answer: request.response || {}, location: request.getResponseHeader("Location") });
+            else if (request.status === 401) reject(new Error("You are logged out. Log in again, then choose the file once more."));
+            else reject(new Error(reasonOf(request.response) || "The server refused it."));
         };
+        begin(() => request.abort());
         request.send(form);
     });
 
     const zone = document.querySelector("[data-upload-zone]");
     if (!zone) return;
     const list = zone.querySelector("[data-upload-list]");
+    const input = zone.querySelector("[data-upload-input]");
+    // Of a page whose uploads are checked at length, as jobs.
+    const phases = zone.dataset.uploadPhases ? JSON.parse(zone.dataset.uploadPhases) : null;
 
-    async function upload(file) {
-        const { row, label } = describe(file.name);
-        const bar = document.createElement("progress");
-        bar.className = "progress w-25";
-        bar.max = 1;
-        bar.value = 0;
-        bar.setAttribute("aria-label", `Uploading ${file.name}`);
-        row.append(bar);
-        list.append(row);
-        try {
-            if (file.size > Number(zone.dataset.maxBytes)) throw new Error("It is larger than this site allows.");
-            await window.uploadFile(zone.dataset.uploadUrl, file, (part) => {
-                if (part < 1) bar.value = part;
-                else bar.removeAttribute("value"); // it is all there, and being checked: nobody knows how long that takes
-            });
-            return true;
-        } catch (error) {
-            bar.remove();
-            label.classList.add("text-danger");
-            label.textContent = `${file.name}: ${error.message}`;
-            return false;
+    class Row {
+        constructor(file) {
+            this.name = file.name;
+            this.element = document.createElement("li");
+            this.element.className = "list-group-item d-flex flex-wrap align-items-center gap-3";
+            this.label = document.createElement("span");
+            this.label.className = "flex-fill text-break upload-label";
+            this.label.setAttribute("role", "status");
+            this.bar = document.createElement("div");
+            this.bar.className = "progress upload-progress";
+            this.bar.setAttribute("role", "progressbar");
+            this.bar.setAttribute("aria-label", `Uploading ${file.name}`);
+            this.bar.append(document.createElement("div"));
+            this.button = document.createElement("button");
+            this.button.type = "button";
+            this.button.className = "btn btn-sm";
+            this.button.textContent = "Cancel";
+            this.button.setAttribute("aria-label", `Cancel the upload of ${file.name}`);
+            this.button.onclick = () => { this.isUnwanted = true; this.say("will be left out"); };
+            this.element.append(this.label, this.bar, this.button);
+            this.say("waiting");
+            list.append(this.element);
+        }
+
+        say(text) {
+            const whole = `${this.name}: ${text}`;
+            if (this.label.textContent !== whole) this.label.textContent = whole;
+        }
+
+        // Of how much is unknown, nobody knows how long it takes.
+        fill(part) {
+            const bar = this.bar.firstElementChild;
+            bar.className = `progress-bar ${part === null ? "progress-bar-indeterminate" : ""}`;
+            bar.style.width = part === null ? "" : `${Math.floor(part * 100)}%`;
+            if (part === null) this.bar.removeAttribute("aria-valuenow");
+            else this.bar.setAttribute("aria-valuenow", Math.floor(part * 100));
+        }
+
+        end(text, kind) {
+            this.bar.remove();
+            this.button.remove();
+            this.label.classList.add(kind);
+            this.say(text);
         }
     }
 
-    async function uploadAll(files) {
-        list.replaceChildren();
-        let isEverythingThere = true;
-        for (const file of files) isEverythingThere = (await upload(file)) && isEverythingThere;
-        if (isEverythingThere && files.length) window.location.assign(window.location.pathname);
+    const send = (file, row) => {
+        row.say("uploading");
+        row.fill(0);
+        return window.uploadFile(zone.dataset.uploadUrl, file, (part) => {
+            if (part >= 1) row.say("checking");
+            row.fill(part < 1 ? part : null);
+        }, { headers: phases ? { Prefer: "respond-async" } : {}, begin: (cancel) => { row.button.onclick = cancel; } });
+    };
+
+    // The job in which the server checks an archive, until that has ended.
+    const check = (url, job, row) => new Promise((resolve, reject) => {
+        row.element.dataset.jobId = job.id;
+        row.button.onclick = () => { row.button.disabled = true; fetch(url, { method: "DELETE" }).catch(() => { row.button.disabled = false; }); };
+        window.followJob(url, (latest) => {
+            if (latest.state === "succeeded") resolve(latest);
+            else if (latest.state !== "running") reject(new Error(reasonOf(latest.error)));
+            else {
+                row.say(phases[latest.phase] || latest.phase);
+                row.fill(latest.total_bytes > latest.done_bytes ? latest.done_bytes / latest.total_bytes : null);
+            }
+        }, (why) => {
+            if (why === "lost") row.say("the connection is lost; the check does not need it, trying to reach the server again");
+            else reject(new Error("How the check goes on cannot be seen any more. Load the page anew."));
+        });
+    });
+
+    async function upload(file, row, onSent) {
+        try {
+            if (row.isUnwanted) throw new Error("Left out.");
+            if (file.size > Number(zone.dataset.maxBytes)) throw new Error("It is larger than this site allows.");
+            const { answer, location } = await send(file, row);
+            onSent();
+            const job = location ? await check(location, answer, row) : null;
+            row.end(job ? `added as ${job.backup_filename}` : "uploaded", "text-success");
+            return { job };
+        } catch (error) {
+            row.end(error.message, "text-danger");
+            return null;
+        }
     }
 
-    zone.querySelector("[data-upload-input]").addEventListener("change", (event) => uploadAll([...event.target.files]));
+    const askBeforeLeaving = (event) => event.preventDefault();
+
+    // What is being sent is lost with the page; what is being checked is not.
+    async function uploadAll(files) {
+        if (zone.dataset.keepPage !== undefined || !files.length) return;
+        list.replaceChildren();
+        zone.dataset.keepPage = "";
+        input.disabled = true;
+        window.addEventListener("beforeunload", askBeforeLeaving);
+        const rows = files.map((file) => new Row(file));
+        const letGo = () => window.removeEventListener("beforeunload", askBeforeLeaving);
+        const results = [];
+        for (const [number, file] of files.entries()) {
+            const isLast = number === files.length - 1;
+            results.push(await upload(file, rows[number], isLast ? letGo : () => {}));
+        }
+        letGo();
+        delete zone.dataset.keepPage;
+        input.disabled = false;
+        input.value = "";
+        finish(results);
+    }
+
+    // A page whose every upload went well shows them; or else the reasons stay to be read.
+    function finish(results) {
+        const there = zone.dataset.uploadDone || window.location.pathname;
+        const jobs = results.map((result) => result?.job).filter(Boolean);
+        if (results.every(Boolean)) {
+            window.location.assign(jobs.length === 1 ? `${there}?job=${jobs[0].id}` : there);
+        } else if (results.some(Boolean)) {
+            const link = document.createElement("a");
+            link.className = "list-group-item list-group-item-action";
+            link.href = there;
+            link.textContent = "Show what was added";
+            const row = document.createElement("li");
+            row.append(link);
+            list.append(row);
+        }
+    }
+
+    input.addEventListener("change", (event) => uploadAll([...event.target.files]));
     zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("is-over"); });
     zone.addEventListener("dragleave", () => zone.classList.remove("is-over"));
     zone.addEventListener("drop", (event) => {
