@@ -79,6 +79,7 @@ def try_out(
     listener, client = _connect()
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_keep_alive=_TIMEOUT_SECONDS))
     reader = _Reader(client, app.state.site, known_problems)
+    on_progress(reader.phase)  # a small site has started before the first look
     pool = ThreadPoolExecutor(2)  # never waited for, see above
     serving = pool.submit(server.run, [listener])
     reading = pool.submit(reader.read)

@@ -99,6 +99,14 @@ def wait_until(is_so: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+def lasting_paths(folder: Path) -> set[Path]:
+    """All that is in a data folder but what a server has there by itself: SQLite's, locks, jobs, logs."""
+    passing = {"app.db-wal", "app.db-shm", ".lock", ".receiving", ".trash_lock", ".verifying_lock", ".jobs"}
+    passing |= {".upkeep", "history.db", "history.db-journal", "activity.db", "activity.db-journal"}
+    found = (path.relative_to(folder) for path in folder.rglob("*"))
+    return {path for path in found if passing.isdisjoint(path.parts)}
+
+
 def _logged_in(client: TestClient, email: str) -> TestClient:
     answer = client.post("/api/v1/auth/login", json={"email": email, "password": PASSWORD})
     client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"

@@ -22,7 +22,7 @@ from fastcms.config import Settings
 from fastcms.content import service as content
 from fastcms.errors import ArchiveError, JobCancelledError, NotEnoughSpaceError
 from fastcms.site import Site, new_site
-from tests.conftest import wait_until
+from tests.conftest import lasting_paths, wait_until
 from tests.e2e.conftest import clean_environment
 from tests.e2e.test_jobs import children_of
 
@@ -52,12 +52,6 @@ def filled(client: TestClient, site: Site) -> Site:
 
 def noted(site: Site, filename: str) -> Notes:
     return service.find_backup(site, filename).notes
-
-
-def everything_in(folder: Path) -> list[Path]:
-    """All but jobs, and the locks of what a server looks at by itself meanwhile."""
-    found = folder.rglob("*")
-    return sorted(path for path in found if path.parent.name != ".jobs" and not path.name.endswith("_lock"))
 
 
 def put_by_hand(site: Site, source: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
@@ -91,7 +85,7 @@ def test_in_full_a_site_is_restored_from_it_started_and_read(
     url = f"{BACKUPS}/{made['filename']}"
     assert client.get(f"{url}/verification").json()["code"] == "backup_not_verified"
     client.post("/api/v1/collections/posts/records", json={"data": {"title": "since then"}})
-    before = everything_in(filled.settings.data_dir)
+    before = lasting_paths(filled.settings.data_dir)
     # Nothing of the live site's environment concerns the one that is restored.
     monkeypatch.setenv("FASTCMS_DATA_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("fastcms_session_hours", "no number")
@@ -119,7 +113,7 @@ def test_in_full_a_site_is_restored_from_it_started_and_read(
     assert trial["seconds"].keys() == {"extract", "check", "sync", "start", "read"}
     shown = client.get(f"{url}/verification").json()
     assert (shown["outcome"], shown["level"], shown["error"], shown["report"]) == ("ok", "full", None, report)
-    assert everything_in(filled.settings.data_dir) == before
+    assert lasting_paths(filled.settings.data_dir) == before
     assert not (tmp_path / "elsewhere").exists()
 
 
