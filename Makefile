@@ -30,10 +30,10 @@ run: $(VENV)/run.stamp ## Start the server on http://localhost:8000 and print wh
 
 .PHONY: test
 test: $(VENV)/test.stamp programs check ## Check and test everything (what CI runs)
-	@$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist worksteal -m "not slow"  # one more than cores: some wait for a clock
+	@$(BIN)/pytest -n $$(($$(nproc) + 2)) --dist worksteal -m "not slow"  # more than cores: some wait for a clock or a disk
 
 .PHONY: slow
-slow: $(VENV)/test.stamp programs ## Wait on real servers for backups that are due every minute (two minutes)
+slow: $(VENV)/test.stamp programs ## Run the tests that take longest, or are one of many of their kind (five minutes)
 	@$(BIN)/pytest -n 2 -m slow
 
 .PHONY: crash

@@ -33,12 +33,11 @@ from fastcms.doctor.commands import doctor
 from fastcms.errors import ConfigError, status_of
 from fastcms.logs import configure_logs
 from fastcms.noting import note
+from fastcms.running_requests import PATIENCE_SECONDS
 from fastcms.site import Site, new_site, refuse_wrong_user
 from fastcms.startup import hold_folder, restore_without_server, use_site
 from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
 
-# So long answers may go on when the server restarts.
-_RESTART_PATIENCE_SECONDS = 10
 _UVICORN_FAILED = 3  # its own exit code, for what is no error of ours
 
 app = typer.Typer(
@@ -129,7 +128,7 @@ class _Server(uvicorn.Server):
 
     def end_soon(self) -> None:
         """End for a restart: nobody is at the terminal to say that a slow download has taken long enough."""
-        self.config.timeout_graceful_shutdown = _RESTART_PATIENCE_SECONDS
+        self.config.timeout_graceful_shutdown = PATIENCE_SECONDS
         self.should_exit = True
 
 
@@ -148,11 +147,3 @@ def _require_free_port(settings: Settings) -> None:
 
 
 record_commands(app)
-
-
-def main() -> None:
-    app()
-
-
-if __name__ == "__main__":
-    main()

@@ -140,3 +140,8 @@ def load_settings() -> Settings:
             for problem in error.errors()
         )
         raise ConfigError(problems, hint="Correct the environment variable or the .env file.") from error
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"The .env file in {Path.cwd()} cannot be read: {error}.",
+            hint="Save it as plain text in UTF-8, readable for the user that the server runs as.",
+        ) from error

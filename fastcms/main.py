@@ -29,6 +29,7 @@ from fastcms.media.api import serving_router
 from fastcms.metrics import router as metrics_router
 from fastcms.request_metrics import RequestCounts
 from fastcms.restarting import server_id
+from fastcms.running_requests import RunningRequests, RunningRequestsMiddleware
 from fastcms.server_api import router as server_router
 from fastcms.site import new_site
 from fastcms.startup import serve_site
@@ -59,14 +60,20 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
     """
     site = new_site(settings or load_settings())
     requests = RequestCounts()
+    running = RunningRequests()
     recorder = Recorder(site)
+
+    def stop() -> None:
+        site.stopping.set()
+        if site.settings.supervised:
+            running.break_off_soon()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_logs(site.settings)
         shared = requests.shared(site.settings.data_dir / ".metrics", server_id())
         upkeep = keeping_up(site) if keeps_up else nullcontext()
-        with serve_site(site), recorder.writing(), upkeep, shared, noticing_stop(site.stopping.set):
+        with serve_site(site), recorder.writing(), upkeep, shared, noticing_stop(stop):
             yield
 
     app = FastAPIOffline(
@@ -86,6 +93,7 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
     app.add_middleware(EveryAnswerMiddleware)
     app.add_middleware(CorrelationIdMiddleware)
     app.add_middleware(StartupErrorMiddleware)
+    app.add_middleware(RunningRequestsMiddleware, running=running)
     api = APIRouter(prefix="/api/v1")
     for router in (
         accounts_router,

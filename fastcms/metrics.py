@@ -23,7 +23,7 @@ from fastcms.backups.elsewhere import Elsewhere
 from fastcms.backups.engine.pending import Kind
 from fastcms.backups.history import RunKind
 from fastcms.backups.job_files import JobState
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.status import SafetyState, Status, describe_status
 from fastcms.backups.storage import Storage
 from fastcms.errors import BackupError

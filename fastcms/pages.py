@@ -156,6 +156,11 @@ def page_number(request: Request) -> int:
     return max(int(text), 1) if text.isdecimal() and len(text) <= _MAX_DIGITS else 1
 
 
+def count_pages(total: int, per_page: int) -> int:
+    """How many pages a list has; an empty one has one."""
+    return max(-(-total // per_page), 1)
+
+
 async def read_form(request: Request) -> FormData:
     """The submitted form; the request keeps it, so whoever asks for it later gets it too."""
     form = await request.form(max_fields=_MAX_FORM_FIELDS, max_part_size=_MAX_FORM_BYTES)

@@ -39,14 +39,15 @@ class RestartWay(StrEnum):
 
 @dataclass(frozen=True)
 class RestartAdvice:
-    """How people restart this server, and where it says why it does not start.
+    """How people restart this server, and look why it does not start.
 
-    `command` does it; None when only whoever has started the server knows.
+    `command` does it; None when only whoever has started the server knows. `log_command` shows what it has
+    said; None when it says that in the terminal where it runs.
     """
 
     instruction: str
     command: str | None
-    log: str
+    log_command: str | None
 
 
 class _OwnProcess:
@@ -159,14 +160,14 @@ def advise(site: Site) -> RestartAdvice:
         )
     if way_to_restart(site) is not RestartWay.BY_ITSELF:
         return RestartAdvice(
-            "Stop the server, then start it the way you always do.", None, "the terminal where it runs"
+            "Stop the server, then start it the way you always do.", command=None, log_command=None
         )
     # make says so to the programs that it runs.
     command = "make run" if "MAKELEVEL" in os.environ else "fastcms serve"
     return RestartAdvice(
         "In the terminal where the server runs, press Ctrl+C, then type:",
         command,
-        "the terminal where it runs",
+        log_command=None,
     )
 
 

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/server", tags=["server"])
 class Server(BaseModel):
     """This server. How people restart it is `instruction`, and `command` if that is known.
 
-    `log`: where it says why it does not start.
+    `log_command` shows why it does not start; null if it says that in the terminal where it runs.
     """
 
     server_id: str
@@ -23,7 +23,7 @@ class Server(BaseModel):
     restart: RestartWay
     instruction: str
     command: str | None
-    log: str
+    log_command: str | None
 
 
 class Restarting(BaseModel):
@@ -43,7 +43,7 @@ def show_server(site: CurrentSite, _caller: AdminCaller) -> Server:
         restart=restarting.way_to_restart(site),
         instruction=advice.instruction,
         command=advice.command,
-        log=advice.log,
+        log_command=advice.log_command,
     )
 
 

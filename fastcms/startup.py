@@ -14,7 +14,7 @@ from fastcms.accounts.service import has_admin, setup_code
 from fastcms.activity import service as activity
 from fastcms.backups import jobs, restoring
 from fastcms.backups.engine.pending import Kind, RestoreReceipt
-from fastcms.backups.schemas import RestoreState, describe_what
+from fastcms.backups.restore_schemas import RestoreState, describe_what
 from fastcms.errors import BackupBusyError, DataFolderInUseError
 from fastcms.locks import FileLock
 from fastcms.logs import get_logger

@@ -29,7 +29,7 @@ from sqlalchemy import text
 from fastcms.accounts import service as accounts
 from fastcms.accounts.schemas import Scope
 from fastcms.backups.engine.packing import MOST_PROBLEMS
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.verification_report import SiteReading
 from fastcms.config import LogLevel, Settings
 from fastcms.cron import OFF
@@ -79,6 +79,7 @@ def try_out(
     listener, client = _connect()
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_keep_alive=_TIMEOUT_SECONDS))
     reader = _Reader(client, app.state.site, known_problems)
+    on_progress(reader.phase)  # a small site has started before the first look
     pool = ThreadPoolExecutor(2)  # never waited for, see above
     serving = pool.submit(server.run, [listener])
     reading = pool.submit(reader.read)

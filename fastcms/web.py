@@ -17,7 +17,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fastcms.errors import FastCMSError, InvalidInputError, TooLargeError, TooManyAttemptsError, status_of
+from fastcms.errors import (
+    ConfigError,
+    FastCMSError,
+    InvalidInputError,
+    TooLargeError,
+    TooManyAttemptsError,
+    status_of,
+)
 from fastcms.logs import get_logger
 from fastcms.noting import note
 from fastcms.site import Site
@@ -79,6 +86,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(OperationalError, _answer_database_error)
+    app.add_exception_handler(OSError, _answer_disk_error)
     app.add_exception_handler(Exception, _answer_unexpected_error)
 
 
@@ -165,6 +173,20 @@ def _answer_database_error(_request: Request, error: Exception) -> JSONResponse:
         f"The database did not answer: {error.__cause__}.",
         "database_unavailable",
         "Try again; if it stays, look at the disk's free space and at the server's log.",
+    )
+
+
+def _answer_disk_error(_request: Request, error: Exception) -> JSONResponse:
+    return problem_response(disk_error(error))
+
+
+def disk_error(error: Exception) -> ConfigError:
+    """What to say of a file or folder that cannot be used, where nobody has expected it."""
+    get_logger().error("A file or folder cannot be used", exc_info=error)
+    return ConfigError(
+        f"A file or folder of the site cannot be used: {getattr(error, 'strerror', None) or error}.",
+        hint="Look whether the disk is there, and who may use the data folder. The server's log says more.",
+        code="data_folder_unusable",
     )
 
 

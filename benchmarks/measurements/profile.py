@@ -58,7 +58,7 @@ def _profile(bench: Bench, *arguments: str) -> dict[str, float]:
     stacks = bench.folder / "stacks"
     program = Path(sys.executable)
     options = ["--native", "--subprocesses", "--idle", "--rate", str(_LOOKS_PER_SECOND), "--format", "raw"]
-    options += ["--output", str(stacks), "--", str(program), "-m", "fastcms.cli"]
+    options += ["--output", str(stacks), "--", str(program), "-m", "fastcms"]
     run = subprocess.run(
         [program.with_name("py-spy"), "record", *options, *arguments],
         cwd=bench.cms.data_dir.parent,

@@ -275,7 +275,8 @@ def prove_setup_code(site: Site, code: str, address: str) -> None:
     """
     note(address=address)
     attempt = count_attempt(site.database, "set-up", address)
-    if not hmac.compare_digest(code.strip().lower().encode(), setup_code(site).encode()):
+    typed = "-".join(code.lower().replace("-", " ").split())
+    if not hmac.compare_digest(typed.encode(), setup_code(site).encode()):
         raise PermissionDeniedError(
             "The set-up code is wrong.",
             hint="The server printed it when it started.",

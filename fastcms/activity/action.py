@@ -64,5 +64,10 @@ class _Values(dict[str, Any]):
 
     def __getitem__(self, name: str) -> str:
         text = str(self.get(name, ""))
-        value = "".join(c if c.isprintable() else " " for c in text).strip() or _UNKNOWN
+        value = in_one_line(text) or _UNKNOWN
         return value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
+
+
+def in_one_line(text: str) -> str:
+    """A text of anybody's, so that it can be shown and kept; a file's name need not be text."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()

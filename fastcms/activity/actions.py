@@ -3,8 +3,8 @@
 A new POST, PUT, PATCH or DELETE route, or command, gets a line here: in `WAYS`, or in `EXEMPT` with the
 reason why nobody has to know. tests/contracts/test_activity.py says which one is missing.
 
-Sentences take their {values} from the route's path, the dashboard's form, the command's arguments, and what
-the code has noted (`noting.note`). None of them may be a secret.
+Sentences take their {values} from the route's path, the dashboard's form (`FROM_FORMS`), the command's
+arguments, and what the code has noted (`noting.note`). None of them may be a secret.
 """
 
 from fastcms.activity.action import Action
@@ -298,6 +298,9 @@ WAYS = {
     "fastcms backup cancel": "restore.cancel",
     "fastcms backup discard": "restore.discard",
 }
+
+# What sentences take from the dashboard's forms. Anybody may send any field: none of the others is looked at.
+FROM_FORMS = ("email", "name", "role")
 
 # What is not told, and why.
 EXEMPT = {

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fastcms.activity.action import Action, count_in
+from fastcms.activity.action import Action, count_in, in_one_line
 from fastcms.activity.schemas import CallerKind, Deed, Outcome, Who
 from fastcms.database import utc_now
 
@@ -28,7 +28,7 @@ def describe(action: Action, known: Mapping[str, Any], refusal: str | None) -> D
         action=action.name,
         sentence=action.tell(known, is_refused=is_refused),
         outcome=Outcome.REFUSED if is_refused else Outcome.DONE,
-        reason=None if refusal is None else refusal[:_LONGEST_REASON],
+        reason=None if refusal is None else in_one_line(refusal)[:_LONGEST_REASON],
         subject=action.subject_in(known),
         count=count_in(known),
         run_sentence=action.tell_run(known, is_refused=is_refused),

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fastcms.activity.actions import find_action
+from fastcms.activity.actions import FROM_FORMS, find_action
 from fastcms.activity.describing import describe
 from fastcms.activity.recorder import Recorder
 from fastcms.noting import taking_notes
@@ -44,8 +44,9 @@ class ActivityMiddleware:
         refusal = notes.get("refusal")
         if refusal is None and status >= HTTPStatus.BAD_REQUEST:
             refusal = _UNEXPECTED
-        # What the form has counts least: somebody may have typed anything.
-        known = {**notes.get("form", {}), **scope.get("path_params", {}), **notes}
+        typed = {name: value for name, value in notes.get("form", {}).items() if name in FROM_FORMS}
+        # What was typed counts least.
+        known = {**typed, **scope.get("path_params", {}), **notes}
         deed = describe(action, known, refusal)
         if deed is not None:
             self._recorder.record(deed)

@@ -8,7 +8,7 @@ from fastcms.activity import service
 from fastcms.activity.recorder import Recorder
 from fastcms.activity.schemas import CallerKind
 from fastcms.activity.subjects import find_links
-from fastcms.pages import Page, get_site, in_read, in_thread, page_number
+from fastcms.pages import Page, count_pages, get_site, in_read, in_thread, page_number
 
 _PER_PAGE = 50
 _LONGEST_QUERY = 400
@@ -50,7 +50,7 @@ class ActivityPage(Page):
             entries=found.items,
             total=found.total,
             page_number=number,
-            page_count=max(-(-found.total // _PER_PAGE), 1),
+            page_count=count_pages(found.total, _PER_PAGE),
             links=await in_read(request, find_links, request, found.items),
             people=await in_thread(service.list_people, site),
             areas=AREAS,

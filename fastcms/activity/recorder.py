@@ -36,7 +36,7 @@ class _Run:
     began: datetime
     latest: datetime
     seen: int = 0
-    entry_id: int | None = None
+    line: tuple[int, datetime] | None = None
     counted: int = 0
 
     def goes_on(self, now: datetime) -> bool:
@@ -57,11 +57,11 @@ class Runs:
             return
         run.counted += deed.count
         sentence = _with_count(deed, run.counted)
-        if run.entry_id is None or not service.update(
-            log, run.entry_id, count=run.counted, until=run.latest, sentence=sentence
+        if run.line is None or not service.update(
+            log, *run.line, count=run.counted, until=run.latest, sentence=sentence
         ):
             run.counted = deed.count
-            run.entry_id = service.insert(log, deed, sentence=_with_count(deed, run.counted))
+            run.line = service.insert(log, deed, sentence=_with_count(deed, run.counted)), deed.time
 
     def _find(self, deed: Deed) -> _Run:
         # By anybody, if there is a key: whoever guesses passwords has many names.
@@ -81,6 +81,8 @@ class Runs:
 
 
 def _with_count(deed: Deed, count: int) -> str:
+    if count == 1:
+        return deed.sentence
     # Not `format`: what comes after the count may have braces of its own.
     return deed.run_sentence.replace(COUNT, f"{count:,}", 1)
 
@@ -141,7 +143,10 @@ class Recorder:
                     return
                 deeds, self._waiting = self._waiting, []
                 self._is_writing = True
-            service.write(self._site, partial(self._put, deeds))
+            try:
+                service.write(self._site, partial(self._put, deeds))
+            except Exception as error:  # noqa: BLE001 - the next ones may be written
+                get_logger().error("Unexpected error", exc_info=error)
             with self._changed:
                 self._is_writing = False
                 self._is_urgent = self._is_urgent and bool(self._waiting)

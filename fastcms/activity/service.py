@@ -50,23 +50,32 @@ def write(site: Site, change: Callable[[sqlite3.Connection], object]) -> None:
     activity_file(site).write("what somebody has done", change_and_forget)
 
 
-def insert(log: sqlite3.Connection, deed: Deed, *, sentence: str = "") -> int | None:
+def insert(log: sqlite3.Connection, deed: Deed, *, sentence: str = "") -> int:
     """Add a line; return its id."""
     time = format_utc(deed.time)
     values = (
         *(time, time, deed.count, *deed.who, deed.action, sentence or deed.sentence),
         *(deed.outcome, deed.reason, deed.subject if not sentence else None),
     )
-    return log.execute(
-        f"INSERT INTO entries ({_COLUMNS.removeprefix('id, ')}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608 - our own names
+    (entry_id,) = log.execute(
+        f"INSERT INTO entries ({_COLUMNS.removeprefix('id, ')}) "  # noqa: S608 - our own names
+        f"VALUES ({', '.join('?' * len(values))}) RETURNING id",
         values,
-    ).lastrowid
+    ).fetchone()
+    return int(entry_id)
 
 
-def update(log: sqlite3.Connection, entry_id: int, *, count: int, until: datetime, sentence: str) -> bool:
-    """Let a line stand for more than one action; False when it is not there any more."""
-    values = (count, format_utc(until), sentence, entry_id)
-    changed = log.execute("UPDATE entries SET count = ?, until = ?, sentence = ? WHERE id = ?", values)
+def update(
+    log: sqlite3.Connection, entry_id: int, began: datetime, *, count: int, until: datetime, sentence: str
+) -> bool:
+    """Let a line stand for more than one action; False when it is not there any more.
+
+    began: its time, as its id may be another line's by now, where it could not be kept or the log began anew.
+    """
+    changed = log.execute(
+        "UPDATE entries SET count = ?, until = ?, sentence = ? WHERE id = ? AND time = ?",
+        (count, format_utc(until), sentence, entry_id, format_utc(began)),
+    )
     return changed.rowcount > 0
 
 

@@ -21,7 +21,7 @@ def find_links(session: Session, request: Request, entries: list[Entry]) -> dict
     links = {}
     for subject in {entry.subject for entry in entries if entry.subject}:
         kind, _, key = subject.partition(":")
-        with suppress(NotFoundError):
+        with suppress(NotFoundError, OSError):  # of a backup in a folder that cannot be read, too
             url = _LOOKS[kind](session, request, key) if kind in _LOOKS else None
             if url is not None:
                 links[subject] = url

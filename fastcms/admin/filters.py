@@ -1,6 +1,7 @@
 """How templates write times and sizes."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import humanize
 from markupsafe import Markup, escape
@@ -27,6 +28,15 @@ def utc(moment: datetime) -> str:
 
 def utc_minute(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def at_home(moment: datetime, timezone: str) -> str:
+    """The same moment on the clocks of the site's time zone; nothing where that is UTC."""
+    local = moment.astimezone(ZoneInfo(timezone))
+    if not local.utcoffset():
+        return ""
+    is_same_day = local.date() == moment.astimezone(UTC).date()
+    return f"{local:%H:%M} in {timezone}" if is_same_day else f"{local:%Y-%m-%d %H:%M} in {timezone}"
 
 
 def size(size_bytes: int) -> str:
@@ -63,6 +73,7 @@ ALL = {
     "ago": ago,
     "utc": utc,
     "utc_minute": utc_minute,
+    "at_home": at_home,
     "size": size,
     "duration": duration,
     "with_code": with_code,

@@ -35,6 +35,7 @@ from fastcms.media.pages import FilesPage
 from fastcms.noting import note
 from fastcms.pages import in_words
 from fastcms.site import Site
+from fastcms.web import disk_error
 
 _FOLDER = Path(__file__).parent
 # The address of one backup is any word below /backups. Later pages are asked first, so it comes first.
@@ -100,6 +101,7 @@ def mount_admin(app: FastAPI, site: Site, recorder: Recorder) -> None:
     dashboard.app.state.error_pages = errors
     dashboard.app.add_exception_handler(FastCMSError, errors.answer_fastcms_error)
     dashboard.app.add_exception_handler(OperationalError, errors.answer_database_error)
+    dashboard.app.add_exception_handler(OSError, errors.answer_disk_error)
     dashboard.app.add_exception_handler(Exception, errors.answer_unexpected_error)
 
 
@@ -117,6 +119,9 @@ class ErrorPages:
     async def answer_database_error(self, request: Request, error: Exception) -> Response:
         get_logger().error("The database did not answer", reason=str(error.__cause__))
         return self._page(request, 503, "The database did not answer. Try again in a moment.")
+
+    async def answer_disk_error(self, request: Request, error: Exception) -> Response:
+        return await self.answer_fastcms_error(request, disk_error(error))
 
     async def answer_unexpected_error(self, request: Request, error: Exception) -> Response:
         get_logger().error("Unexpected error", exc_info=error)

@@ -9,6 +9,7 @@ from starlette_admin import route
 
 from fastcms.accounts.schemas import Scope
 from fastcms.backups import restoring
+from fastcms.backups.folder import try_to_see
 from fastcms.backups.overview import look_over
 from fastcms.content import service as content
 from fastcms.content.models import Collection
@@ -40,7 +41,7 @@ class HomePage(Page):
             "home.html",
             is_admin=is_admin,
             overview=await in_read(request, _overview),
-            restore=await in_thread(restoring.restore_status, get_site(request)),
+            restore=await in_thread(try_to_see, restoring.restore_status, get_site(request)),
             safety=await in_thread(look_over, get_site(request)) if is_admin else None,
             records_key=records_key,
         )

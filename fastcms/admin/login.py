@@ -1,11 +1,14 @@
 """Log in, log out, and set up a new site, in the browser."""
 
 from sqlalchemy.orm import Session
+from starlette.middleware import Middleware
+from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 from starlette_admin.auth import AdminUser, AuthProvider
+from starlette_admin.auth.base import AuthMiddleware
 from starlette_admin.helpers import safe_redirect_url, wrap_endpoint_with_kwargs
 
 from fastcms.accounts import service
@@ -23,11 +26,27 @@ from fastcms.pages import form_text, get_site, in_read, in_thread, in_words, in_
 from fastcms.site import Site
 
 
+class LoginFirst(AuthMiddleware):
+    """Lead whoever is not logged in to the login, and back: of a form that was sent, to the page it is on."""
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        answer: Response = await super().dispatch(request, call_next)
+        # What a page answers is no RedirectResponse any more when it comes through a middleware.
+        if request.method == "POST" and isinstance(answer, RedirectResponse):
+            login = request.url_for("admin:login")
+            page = request.headers.get("referer", "")
+            return see_other(str(login.include_query_params(next=page) if page else login))
+        return answer
+
+
 class Login(AuthProvider):
     """Our accounts and sessions, behind starlette-admin's login page."""
 
     def __init__(self) -> None:
         super().__init__(allow_routes=["setup", *SETUP_RESTORE_ROUTES])
+
+    def get_middleware(self) -> Middleware:
+        return Middleware(LoginFirst, provider=self)
 
     async def authenticate(self, request: Request) -> AdminUser | None:
         """Find out who is asking, and what the navigation shows them; runs before every page."""

@@ -26,7 +26,7 @@ from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
 from fastcms.backups.job_words import phases_of
 from fastcms.backups.origin import Origin
 from fastcms.backups.restore_preview import expected_downtime_seconds
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.service import list_backups
 from fastcms.backups.stored import StoredBackups, find_newest, find_stored, list_stored
 from fastcms.backups.stores.addresses import open_store, parse_address

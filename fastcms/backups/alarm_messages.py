@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from fastcms.backups.delivery import Message, MessageLevel
 from fastcms.backups.engine.pending import RestoreReceipt
 from fastcms.backups.history import Run
-from fastcms.backups.schemas import RestoreState, describe_what
+from fastcms.backups.restore_schemas import RestoreState, describe_what
 
 
 class Alarm(BaseModel):

@@ -26,26 +26,22 @@ from fastcms.backups import (
     verification,
 )
 from fastcms.backups.answers import archive_answer
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.copies import copies_by_filename
 from fastcms.backups.folder import explained
-from fastcms.backups.history import VerificationLevel
 from fastcms.backups.job_api import ACCEPTED, Answering
 from fastcms.backups.restore_preview import RestorePreview
-from fastcms.backups.schemas import (
-    BackupDetails,
-    BackupList,
+from fastcms.backups.restore_schemas import (
     CancelledRestore,
-    CreatedBackup,
-    DeletedBackup,
     DiscardedSafetyCopy,
     RestoreList,
     RestoreRequest,
     RestoreStatus,
     StagedRestore,
     StagedUndo,
-    describe_list,
     describe_restores,
 )
+from fastcms.backups.schemas import BackupDetails, BackupList, CreatedBackup, DeletedBackup, describe_list
 from fastcms.backups.verification_report import Verification, VerifiedBackup
 from fastcms.incoming import IncomingFile
 from fastcms.logs import get_logger

@@ -90,7 +90,6 @@ def _open_index(site: Site, filename: str, archive: int) -> sqlite3.Connection |
 
 def _make_index(site: Site, filename: str, archive: int) -> sqlite3.Connection:
     folder = _folder(site)
-    folder.mkdir(mode=0o700, exist_ok=True)
     with _lock(site).hold(purpose="looking into a backup", timeout_seconds=_PATIENCE_SECONDS):
         index = _open_index(site, filename, archive)  # which somebody may have made meanwhile
         if index is None:
@@ -118,7 +117,13 @@ def _make_index(site: Site, filename: str, archive: int) -> sqlite3.Connection:
 
 
 def _make_room(folder: Path) -> None:
-    """Remove what a killed process left, and all but the indexes that were used last."""
+    """Remove what a killed process left, and all but the indexes that were used last.
+
+    Where somebody has put a link, nothing of what it leads to is ours: it gives way to a folder.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        remove(folder)
+        folder.mkdir(mode=0o700)
     last_first = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     finished = [path for path in last_first if _PARTIAL not in path.name]
     for path in {*last_first} - {*finished[: _KEPT - 1]}:

@@ -144,8 +144,7 @@ def change_settings(site: Site, changes: Mapping[str, Any]) -> BackupSettings:
             _path(site).replace(kept_path)
             get_logger().warning(error.message, kept=str(kept_path))
             kept = {}
-        kept |= changes
-        kept = {name: value for name, value in kept.items() if value is not None}
+        kept = _merged(kept, changes)
         settings = _understand(site, kept, changes)
         # As they were understood: "10GB" as a number of bytes.
         understood = settings.model_dump(mode="json", include=set(kept))
@@ -159,9 +158,7 @@ def try_settings(site: Site, changes: Mapping[str, Any]) -> BackupSettings:
         kept = _read_changes(site)
     except ConfigError:
         kept = {}
-    kept |= changes
-    kept = {name: value for name, value in kept.items() if value is not None}
-    return _understand(site, kept, changes)
+    return _understand(site, _merged(kept, changes), changes)
 
 
 def environment_settings(site: Site) -> BackupSettings:
@@ -173,6 +170,11 @@ def variable_of(name: str) -> str:
     """The name of the application's setting, FASTCMS_* in the environment, that a setting begins with."""
     is_general = name == "timezone" or name.startswith(("notify", "heartbeat"))
     return name if is_general else f"backup_{name}"
+
+
+def _merged(kept: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What is changed altogether: None goes back to the environment's value."""
+    return {name: value for name, value in (dict(kept) | dict(changes)).items() if value is not None}
 
 
 def _understand(site: Site, kept: Mapping[str, Any], changes: Mapping[str, Any]) -> BackupSettings:

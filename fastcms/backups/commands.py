@@ -17,8 +17,8 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Column, Table
 
 from fastcms.backups import deletion, jobs, service, tasks
+from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
 from fastcms.backups.copies import copies_by_filename
-from fastcms.backups.history import VerificationLevel, VerificationOutcome
 from fastcms.backups.job_files import Job
 from fastcms.backups.schemas import (
     Backup,

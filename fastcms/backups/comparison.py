@@ -65,14 +65,18 @@ def count_database(path: Path) -> dict[str, int] | None:
 
 def describe_difference(counts: Sequence[Count]) -> list[str]:
     """Say in sentences what goes and what comes back, honestly: counts do not show what was edited."""
-    if any(count.then is None or count.now is None for count in counts):
-        return ["What this changes cannot be counted: the database of now, or that of then, cannot be read."]
-    lost, back = _in_words(_differences(counts, 1)), _in_words(_differences(counts, -1))
+    unread = [when for when in ("now", "then") if any(getattr(count, when) is None for count in counts)]
+    if unread:
+        return [
+            f"What this changes cannot be counted: the database of {' and of '.join(unread)} cannot be read."
+        ]
+    lost, back = list(_differences(counts, 1)), list(_differences(counts, -1))
     sentences = []
     if lost:
-        sentences.append(f"Going by the counts, you lose at least {lost}.")
+        sentences.append(f"Going by the counts, you lose at least {_in_words(lost)}.")
     if back:
-        sentences.append(f"At least {back} come back.")
+        verb = "comes" if sum(number for _, number in back) == 1 else "come"
+        sentences.append(f"At least {_in_words(back)} {verb} back.")
     if not sentences:
         sentences.append("There is as much now as there was then.")
     return [*sentences, "What was edited meanwhile goes back, too; counts do not show that."]
@@ -89,6 +93,6 @@ def _differences(counts: Sequence[Count], sign: int) -> Iterator[tuple[str, int]
             yield name, difference
 
 
-def _in_words(differences: Iterator[tuple[str, int]]) -> str:
+def _in_words(differences: Sequence[tuple[str, int]]) -> str:
     parts = [f"{intcomma(number)} {name if number > 1 else name[:-1]}" for name, number in differences]
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))

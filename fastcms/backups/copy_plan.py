@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from fastcms.backups.history import Notes, VerificationLevel, VerificationOutcome
+from fastcms.backups.backup_notes import Notes, VerificationLevel, VerificationOutcome
 from fastcms.backups.retention import Candidate, Decision, Policy, Reason, ReasonCode, decide
 from fastcms.backups.schemas import Backup
 from fastcms.backups.sending import longest_size

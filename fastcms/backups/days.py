@@ -52,7 +52,7 @@ _LABELS = {
     DayState.OVERDUE: "overdue",
     DayState.WAITING: "not due yet",
     DayState.NONE_EXPECTED: "none expected",
-    DayState.UNKNOWN: "not known",
+    DayState.UNKNOWN: "no record",
 }
 
 
@@ -238,7 +238,7 @@ def _judge_without_any(calendar: _Calendar, day: date) -> tuple[DayState, str]:
         is_late = due <= calendar.now
         return DayState.WAITING, f"A backup is due {'since' if is_late else 'at'} {calendar.clock(due)}."
     if end <= calendar.begins:
-        return DayState.UNKNOWN, "Nothing is known of this day."
+        return DayState.UNKNOWN, "There is no record of this day."
     if not is_known(calendar.held, end):
         return DayState.UNKNOWN, "No backup was made. Whether one was due is not known."
     return DayState.NONE_EXPECTED, "No backup was due."

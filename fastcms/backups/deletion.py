@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from fastcms.backups import history
+from fastcms.backups import backup_notes, history
 from fastcms.backups.archive_cache import forget_contents
 from fastcms.backups.engine.pending import Kind, read_marker
 from fastcms.backups.folder import data_paths, explained
-from fastcms.backups.history import Run, RunKind
-from fastcms.backups.job_files import JobState, Trigger, job_id_of, list_jobs
+from fastcms.backups.history import RunKind
+from fastcms.backups.job_files import list_jobs
 from fastcms.backups.origin import hold_records
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import find_backup
@@ -42,19 +42,13 @@ def delete_backup(site: Site, filename: str, requested_by: str, *, is_pin_lifted
     """
     started = utc_now()
     backup = remove_backup(site, filename, is_pin_lifted=is_pin_lifted)
-    history.add_run(
+    history.note_done(
         site,
-        Run(
-            id=job_id_of(started),
-            kind=RunKind.DELETE,
-            trigger=Trigger.MANUAL,
-            state=JobState.SUCCEEDED,
-            requested_by=requested_by,
-            backup_filename=filename,
-            started=started,
-            finished=utc_now(),
-            size_bytes=backup.size_bytes,
-        ),
+        RunKind.DELETE,
+        started,
+        requested_by,
+        backup_filename=filename,
+        size_bytes=backup.size_bytes,
     )
 
 
@@ -115,7 +109,7 @@ def _find_staged(site: Site) -> dict[str, str]:
 
 
 def _forget(site: Site, backup: Backup) -> None:
-    history.forget_notes(site, backup.filename)
+    backup_notes.forget_notes(site, backup.filename)
     forget_contents(site, backup.filename)
     if backup.kind is BackupKind.UPLOADED:
         # Its record goes too; while an upload is being checked, the next upload or start removes it.

@@ -9,7 +9,7 @@ from fastcms.backups.answers import backed_up_file_answer
 from fastcms.backups.one_backup import look_at
 from fastcms.backups.service import find_backup
 from fastcms.media.content_types import icon_of
-from fastcms.pages import Page, get_site, get_visitor, in_thread, page_number
+from fastcms.pages import Page, count_pages, get_site, get_visitor, in_thread, page_number
 
 _PER_PAGE = 50
 _LONGEST_SEARCH = 255
@@ -51,7 +51,7 @@ class DetailPage(Page):
             backup=await in_thread(find_backup, site, filename),
             here=self.url(request, f"/{filename}"),
             files=found,
-            page_count=max(-(-found.total // _PER_PAGE), 1),
+            page_count=count_pages(found.total, _PER_PAGE),
             search=search,
             icon_of=icon_of,
         )

@@ -1,7 +1,10 @@
 """The folder of backups: who may work in it, and what its errors mean."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
@@ -11,6 +14,8 @@ from fastcms.errors import BackupError, NotEnoughSpaceError
 from fastcms.locks import FileLock
 from fastcms.site import Site
 from fastcms.sqlite import sqlite3
+
+Found = TypeVar("Found")
 
 
 def data_paths(site: Site) -> DataPaths:
@@ -53,3 +58,26 @@ def explained(what: str) -> Iterator[None]:
             f"{what} failed: {error.strerror or error} ({error.filename or 'unnamed file'}).",
             hint="Look at the disk's free space and health, then try again.",
         ) from error
+
+
+def try_to_see(look: Callable[..., Found], *arguments: Any, **options: Any) -> Found | None:
+    """What can be looked at; None where the disk or the history does not answer, as the status says."""
+    try:
+        with explained("Looking at it"):
+            return look(*arguments, **options)
+    except BackupError:
+        return None
+
+
+def remember_backups(site: Site) -> None:
+    """Note that there are backups, on the site's disk: theirs may be another one, and be away one day."""
+    with suppress(OSError):
+        _mark(site).touch(mode=0o600)
+
+
+def were_backups_made(site: Site) -> bool:
+    return os.path.exists(_mark(site))  # noqa: PTH110 - never raises
+
+
+def _mark(site: Site) -> Path:
+    return site.settings.data_dir / ".backups_made"

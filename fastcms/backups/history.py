@@ -1,4 +1,4 @@
-"""What was done to backups, what is noted of each, and marks of how far the schedule and the alarms are.
+"""What was done to backups, and marks of how far the schedule and the alarms are.
 
 No restore touches it, and none needs it: see `history_file`.
 """
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from fastcms.backups.history_file import reading, write
-from fastcms.backups.job_files import Job, JobError, JobKind, JobState, Trigger
+from fastcms.backups.job_files import Job, JobError, JobKind, JobState, Trigger, job_id_of
 from fastcms.database import format_utc, utc_now
 from fastcms.errors import BackupError
 from fastcms.logs import get_logger
@@ -26,10 +26,6 @@ _MOST_PROBLEMS = 100
 _KEPT_COUNTS = ("records", "files", "accounts")
 _RUN = (
     "id, kind, trigger, state, requested_by, backup_filename, started, finished, size_bytes, error, details"
-)
-_NOTES = (
-    "filename, trigger, seconds, app_version, pinned, pinned_by, "
-    "verified, verified_level, verified_outcome, verified_reason, crc32"
 )
 
 
@@ -65,37 +61,6 @@ class Run(BaseModel):
     details: dict[str, Any] = {}
 
 
-class VerificationLevel(StrEnum):
-    """light: every byte was compared with its checksum. full: a site was restored from it and started."""
-
-    LIGHT = "light"
-    FULL = "full"
-
-
-class VerificationOutcome(StrEnum):
-    OK = "ok"
-    FAILED = "failed"
-
-
-class Notes(NamedTuple):
-    """What is known of one backup beside its archive; times as text, for there are many.
-
-    `crc32` is that of the archive's file as it was written here, or received, or first verified.
-    """
-
-    filename: str
-    trigger: str | None = None
-    seconds: float | None = None
-    app_version: str | None = None
-    pinned: str | None = None
-    pinned_by: str | None = None
-    verified: str | None = None
-    verified_level: str | None = None
-    verified_outcome: str | None = None
-    verified_reason: str | None = None
-    crc32: int | None = None
-
-
 class Tally(NamedTuple):
     """How many runs have ended in one way, those included that are forgotten by now; code is the error's."""
 
@@ -127,6 +92,36 @@ def _details_of(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
     if job.kind is JobKind.CREATE:
         return _details_of_created(result)
     return {"destination": job.place} if job.place else {}
+
+
+def note_done(
+    site: Site,
+    kind: RunKind,
+    started: datetime,
+    requested_by: str,
+    *,
+    trigger: Trigger = Trigger.MANUAL,
+    error: JobError | None = None,
+    backup_filename: str | None = None,
+    size_bytes: int | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> Run:
+    """Keep what was over too quickly to be a job, or was refused as one; with an error, it has failed."""
+    run = Run(
+        id=job_id_of(started),
+        kind=kind,
+        trigger=trigger,
+        state=JobState.FAILED if error else JobState.SUCCEEDED,
+        requested_by=requested_by,
+        backup_filename=backup_filename,
+        started=started,
+        finished=utc_now(),
+        size_bytes=size_bytes,
+        error=error,
+        details=dict(details or {}),
+    )
+    add_run(site, run)
+    return run
 
 
 def _details_of_created(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,42 +238,6 @@ def latest_pruning(site: Site) -> Run | None:
             [RunKind.PRUNE, format_utc(utc_now())],
         ).fetchone()
     return None if row is None else _run_of(row)
-
-
-def read_notes(site: Site, filename: str | None = None) -> dict[str, Notes]:
-    """What is noted of each backup, or of one, by filename; some may have been deleted since.
-
-    Raises: BackupError.
-    """
-    where, values = ("", []) if filename is None else ("WHERE filename = ?", [filename])
-    with reading(site) as history:
-        rows = history.execute(f"SELECT {_NOTES} FROM notes {where}", values).fetchall()  # noqa: S608 - our own names
-    return {row[0]: Notes._make(row) for row in rows}
-
-
-def note(site: Site, filename: str, **changed: Any) -> None:
-    """Note something of a backup, by the names of `Notes`' fields and `report`. Never raises."""
-    columns = list(changed)
-    updates = ", ".join(f"{column} = excluded.{column}" for column in columns)
-    query = (
-        f"INSERT INTO notes (filename, {', '.join(columns)}) VALUES (?{', ?' * len(columns)}) "  # noqa: S608 - our own names
-        f"ON CONFLICT (filename) DO UPDATE SET {updates}"
-    )
-    write(site, filename, lambda history: history.execute(query, [filename, *changed.values()]))
-
-
-def forget_notes(site: Site, filename: str) -> None:
-    """Forget what was noted of a backup that was deleted. Never raises: see `history_file`."""
-    query = "DELETE FROM notes WHERE filename = ?"
-    write(site, filename, lambda history: history.execute(query, [filename]))
-
-
-def read_report(site: Site, filename: str) -> dict[str, Any] | None:
-    """The report of a backup's latest verification. Raises: BackupError."""
-    with reading(site) as history:
-        row = history.execute("SELECT report FROM notes WHERE filename = ?", [filename]).fetchone()
-    report: dict[str, Any] | None = json.loads(row[0]) if row and row[0] else None
-    return report
 
 
 def read_mark(site: Site, name: str) -> Any:

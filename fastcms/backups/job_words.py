@@ -80,5 +80,5 @@ def _words(kind: JobKind, filename: str | None, place: str | None) -> tuple[str,
             f"Copying {filename}{to} failed",
             f"Copying {filename}{to} was cancelled",
         )
-    added = f"Added {filename}" if filename else "The archive is sound and was added"
+    added = f"{filename or 'The archive'} is sound and was added"
     return "Checking an uploaded archive", added, "The archive was not added", "The upload was cancelled"

@@ -47,6 +47,8 @@ Result = TypeVar("Result")
 
 _SECONDS_BETWEEN = 0.2
 _SPEED_WINDOW_SECONDS = 10
+# Of less, nothing can be told: the first bytes may come in a rush, or late.
+_SPEED_LEAST_SECONDS = 1
 # So long whoever starts a job waits to hear that it has begun, or was refused.
 _PATIENCE_SECONDS = 2
 
@@ -114,7 +116,7 @@ class _Speed:
         while now - self._seen[0][0] > _SPEED_WINDOW_SECONDS:
             self._seen.popleft()
         seconds, bytes_since = now - self._seen[0][0], done_bytes - self._seen[0][1]
-        return round(bytes_since / seconds) or None if seconds > 0 else None
+        return round(bytes_since / seconds) or None if seconds >= _SPEED_LEAST_SECONDS else None
 
 
 class _Run(Generic[Result]):

@@ -8,9 +8,11 @@ from functools import cache
 from typing import NamedTuple
 
 from fastcms.backups import history
-from fastcms.backups.history import Run, RunKind, VerificationLevel, VerificationOutcome
+from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.job_files import Job, JobState, job_id_of
-from fastcms.backups.schemas import Backup, BackupKind, SafetyCopyInfo
+from fastcms.backups.restore_schemas import SafetyCopyInfo
+from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.errors import BackupError
 from fastcms.site import Site
 

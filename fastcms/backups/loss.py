@@ -7,8 +7,8 @@ from enum import StrEnum
 from humanize import naturaldelta
 from pydantic import BaseModel
 
+from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
 from fastcms.backups.deletion import delete_backup, find_uses, is_staged
-from fastcms.backups.history import VerificationLevel, VerificationOutcome
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import find_backup, list_backups, require_typed_name
 from fastcms.site import Site

@@ -1,24 +1,23 @@
 """The dashboard's page of backups: whether the site is safe, the list, and what can be done with each."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette_admin import route
 
-from fastcms.backups import jobs, loss, pruning, restoring, service, tasks
+from fastcms.backups import jobs, loss, pinning, restoring, service, tasks
 from fastcms.backups.answers import archive_answer
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.days import list_days
-from fastcms.backups.folder import explained
-from fastcms.backups.history import VerificationLevel
+from fastcms.backups.folder import try_to_see
 from fastcms.backups.job_files import Job, JobKind, cancel_job, list_jobs
 from fastcms.backups.job_words import phases_of
 from fastcms.backups.listing import Shown, list_rows, verdict_of
 from fastcms.backups.overview import look_over
 from fastcms.backups.trends import find_trends
-from fastcms.errors import BackupError, InvalidInputError, NameNotTypedError
+from fastcms.errors import InvalidInputError, NameNotTypedError
 from fastcms.logs import get_logger
 from fastcms.pages import (
     Page,
@@ -33,8 +32,6 @@ from fastcms.pages import (
     show_message,
 )
 from fastcms.site import Site
-
-Found = TypeVar("Found")
 
 _NAME = "/{filename}"
 _CANCEL_TIMEOUT_SECONDS = 10
@@ -101,7 +98,7 @@ class BackupsPage(Page):
     @errors_as_messages
     async def pin(self, request: Request) -> Response:
         filename, name = request.path_params["filename"], get_visitor(request).name
-        await in_thread(pruning.pin, get_site(request), filename, name)
+        await in_thread(pinning.pin, get_site(request), filename, name)
         get_logger().info("backup pinned", backup=filename, by=name)
         return self.done(request, f"Pinned {filename}: it stays until it is unpinned.")
 
@@ -109,7 +106,7 @@ class BackupsPage(Page):
     @errors_as_messages
     async def unpin(self, request: Request) -> Response:
         filename = request.path_params["filename"]
-        await in_thread(pruning.unpin, get_site(request), filename)
+        await in_thread(pinning.unpin, get_site(request), filename)
         get_logger().info("backup unpinned", backup=filename, by=get_visitor(request).name)
         return self.done(request, f"Unpinned {filename}: the policy decides about it again.")
 
@@ -156,35 +153,24 @@ def _shown_of(request: Request) -> Shown:
 def _look(site: Site, shown: Shown, page: int, job_id: str) -> dict[str, Any]:
     """All that the page shows; each thing is looked up once."""
     found = _look_at_jobs(site)
-    restore = restoring.restore_status(site)
-    try:
-        backups = service.list_backups(site)
-    except BackupError:  # the overview says why
-        backups = None
+    restore = try_to_see(restoring.restore_status, site)
+    safety_copy = restore.safety_copy if restore else None
+    backups = try_to_see(service.list_backups, site)
     return found | {
         "overview": look_over(site, backups),
-        "listing": list_rows(site, backups or [], found["jobs"], restore.safety_copy, shown=shown, page=page),
+        "listing": list_rows(site, backups or [], found["jobs"], safety_copy, shown=shown, page=page),
         "is_readable": backups is not None,
         "backup_count": len(backups or []),
         "total_bytes": sum(backup.size_bytes for backup in backups or []),
         "restore": restore,
-        "days": _try(list_days, site, backups=backups),
-        "trends": _try(find_trends, site, backups=backups),
+        "days": try_to_see(list_days, site, backups=backups),
+        "trends": try_to_see(find_trends, site, backups=backups),
         "ended_job": next((job for job in found["jobs"] if job.id == job_id and not job.is_running), None),
     }
 
 
-def _try(look: Callable[..., Found], *arguments: Any, **options: Any) -> Found | None:
-    """What can be seen; None where the history cannot be read, as the overview says."""
-    try:
-        return look(*arguments, **options)
-    except BackupError:
-        return None
-
-
 def _look_at_jobs(site: Site) -> dict[str, Any]:
-    with explained("Looking at the jobs"):
-        found: list[Job] = list_jobs(site)
+    found: list[Job] = try_to_see(list_jobs, site) or []
     return {
         "jobs": found,
         "running": [job for job in found if job.is_running],

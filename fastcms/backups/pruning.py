@@ -1,4 +1,4 @@
-"""Remove the backups that the policy does not keep, say why each stays or goes, and pin what must stay."""
+"""Remove the backups that the policy does not keep, and say why each stays or goes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -7,13 +7,14 @@ from datetime import datetime
 from humanize import naturalsize
 from pydantic import BaseModel
 
-from fastcms.backups import history
+from fastcms.backups import backup_notes, history
+from fastcms.backups.backup_notes import Notes, VerificationLevel, VerificationOutcome
 from fastcms.backups.backup_settings import BackupSettings, read_settings, settings_problem
-from fastcms.backups.deletion import find_uses, hold_backup, remove_backup
+from fastcms.backups.deletion import find_uses, remove_backup
 from fastcms.backups.folder import alone, data_paths
-from fastcms.backups.history import Notes, Run, RunKind, VerificationLevel, VerificationOutcome
+from fastcms.backups.history import RunKind
 from fastcms.backups.history_file import damaged_history
-from fastcms.backups.job_files import JobError, JobKind, JobState, Trigger, job_id_of, list_jobs
+from fastcms.backups.job_files import JobError, JobKind, JobState, Trigger, list_jobs
 from fastcms.backups.retention import (
     Candidate,
     Decision,
@@ -26,13 +27,12 @@ from fastcms.backups.retention import (
 from fastcms.backups.schemas import Backup, BackupKind, format_created
 from fastcms.backups.service import (
     CLOCKS_MAY_DIFFER,
-    find_backup,
     find_newest,
     is_from_the_future,
     list_backups,
 )
-from fastcms.database import format_utc, utc_now
-from fastcms.errors import BackupError, BackupNotFoundError, ConflictError, FastCMSError
+from fastcms.database import utc_now
+from fastcms.errors import BackupNotFoundError, ConflictError, FastCMSError
 from fastcms.logs import get_logger
 from fastcms.noting import note
 from fastcms.site import Site
@@ -146,36 +146,6 @@ def prune(site: Site, requested_by: str, trigger: Trigger = Trigger.MANUAL) -> P
     return pruned
 
 
-def pin(site: Site, filename: str, pinned_by: str) -> Backup:
-    """Let a backup stay, whatever the policy says, until it is unpinned; again, nothing changes.
-
-    Raises: what `find_backup` raises; BackupError when it cannot be noted.
-    """
-    with hold_backup(site, filename) as backup:
-        if backup.notes.pinned is None:
-            history.note(site, filename, pinned=format_utc(utc_now()), pinned_by=pinned_by)
-        return _require_noted(site, filename, is_pinned=True)
-
-
-def unpin(site: Site, filename: str) -> Backup:
-    """Let the policy decide about a backup again. Raises: as `pin`."""
-    with hold_backup(site, filename):
-        history.note(site, filename, pinned=None, pinned_by=None)
-        return _require_noted(site, filename, is_pinned=False)
-
-
-def _require_noted(site: Site, filename: str, *, is_pinned: bool) -> Backup:
-    """The history never raises; a pin that it does not have would be a promise that nobody keeps."""
-    backup = find_backup(site, filename)
-    if (backup.notes.pinned is not None) is not is_pinned:
-        raise BackupError(
-            f"It could not be noted whether {filename} is pinned.",
-            hint="Look at the disk's free space and health, then try again. The log says more.",
-            code="pin_failed",
-        )
-    return backup
-
-
 def _tell(decisions: Sequence[Decision]) -> str:
     going = [decision for decision in decisions if not decision.keep]
     kept = [decision for decision in decisions if decision.keep]
@@ -211,7 +181,7 @@ def policy_of(settings: BackupSettings) -> Policy:
 
 def _find_candidates(site: Site) -> list[Candidate]:
     # Not those that the list brings, which has none where they cannot be read: they say what is pinned.
-    notes = history.read_notes(site)
+    notes = backup_notes.read_notes(site)
     backups, uses, now = list_backups(site), find_uses(site), utc_now()
     for_all = list(find_reasons_for_all(site, backups))
     return [
@@ -282,20 +252,15 @@ def _note_run(site: Site, pruned: Pruned, started: datetime, requested_by: str, 
             code="prune_incomplete",
             hint="Look at the disk's health and at the rights of the files. The next time it is tried again.",
         )
-    history.add_run(
+    history.note_done(
         site,
-        Run(
-            id=job_id_of(started),
-            kind=RunKind.PRUNE,
-            trigger=trigger,
-            state=JobState.FAILED if error else JobState.SUCCEEDED,
-            requested_by=requested_by,
-            started=started,
-            finished=utc_now(),
-            size_bytes=pruned.removed_bytes,
-            error=error,
-            details={"removed": pruned.removed, "bytes": pruned.removed_bytes, "failed": pruned.failed},
-        ),
+        RunKind.PRUNE,
+        started,
+        requested_by,
+        trigger=trigger,
+        error=error,
+        size_bytes=pruned.removed_bytes,
+        details={"removed": pruned.removed, "bytes": pruned.removed_bytes, "failed": pruned.failed},
     )
     # Their names are in the history: there may be thousands.
     get_logger().info(

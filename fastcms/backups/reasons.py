@@ -10,13 +10,14 @@ from typing import NamedTuple
 from humanize import naturaldelta
 from pydantic import BaseModel
 
+from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
 from fastcms.backups.backup_settings import BackupSettings
 from fastcms.backups.creation import RESTORE_REFUSED
 from fastcms.backups.elsewhere import Elsewhere
 from fastcms.backups.engine.pending import RestoreReceipt
-from fastcms.backups.history import VerificationLevel, VerificationOutcome
 from fastcms.backups.job_files import Trigger
-from fastcms.backups.schemas import Backup, RestoreState, describe_what
+from fastcms.backups.restore_schemas import RestoreState, describe_what
+from fastcms.backups.schemas import Backup
 from fastcms.backups.storage import Storage, StorageLevel
 from fastcms.cron import OFF, latest_time
 

@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 from fastcms.accounts.schemas import Caller
 from fastcms.accounts.service import confirm_password
-from fastcms.backups import contents, history
+from fastcms.backups import backup_notes, contents
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.engine.archive_check import check_archive_whole
 from fastcms.backups.engine.manifest import DATABASE_NAME, BackupManifest
 from fastcms.backups.engine.paths import DataPaths
@@ -26,6 +27,7 @@ from fastcms.backups.folder import data_paths, explained
 from fastcms.backups.origin import Newcomers, Origin, hold_records, read_origin, record_path, write_origin
 from fastcms.backups.schemas import BackupDetails, describe_details
 from fastcms.backups.service import find_backup, is_being_made, path_of, time_of
+from fastcms.backups.verification_report import note_verdict, report_sound
 from fastcms.database import known_revisions, utc_now
 from fastcms.durability import remove, require_free_space
 from fastcms.errors import (
@@ -72,7 +74,10 @@ def receive_archive(
             path = _keep(site, incoming, manifest, origin, scratch_dir)
             if is_our_own:
                 remove(record_path(path))
-    history.note(site, path.name, crc32=whole.crc32)
+    backup_notes.note(site, path.name, crc32=whole.crc32)
+    backup, level = find_backup(site, path.name), VerificationLevel.LIGHT
+    # It was read as a light verification reads it.
+    note_verdict(site, path.name, level, report_sound(backup, level, manifest).model_dump(mode="json"))
     return describe_details(find_backup(site, path.name), manifest, None if is_our_own else origin)
 
 
@@ -205,7 +210,9 @@ def _keep(
     created = _wanted_time(manifest)
     while not _claim(path := path_of(data_paths(site), created), incoming, origin, scratch_dir):
         created += timedelta(seconds=1)
-    history.forget_notes(site, path.name)  # of another archive that had this name, and was removed by hand
+    backup_notes.forget_notes(
+        site, path.name
+    )  # of another archive that had this name, and was removed by hand
     # If this fails, the record stays: should the archive stay too, it must not pass for one made here.
     incoming.keep(path)
     return path

@@ -11,7 +11,7 @@ from fastcms.backups import jobs, receiving, restoring, service, tasks
 from fastcms.backups.commands import backup_app, progress_bar, show_problems, site_of
 from fastcms.backups.engine.pending import PendingRestore, RestoreReceipt
 from fastcms.backups.restore_preview import describe_preview, preview_restore
-from fastcms.backups.schemas import RestoreState, SafetyCopyInfo, describe_restores, describe_what
+from fastcms.backups.restore_schemas import RestoreState, SafetyCopyInfo, describe_restores, describe_what
 from fastcms.backups.stored import split_address
 from fastcms.backups.stored_commands import describe_counts, fetch_to_restore
 from fastcms.backups.stored_terminal import IdentityOption, is_elsewhere, open_target

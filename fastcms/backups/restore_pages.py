@@ -10,10 +10,11 @@ from fastcms import restarting
 from fastcms.accounts.api import client_address
 from fastcms.accounts.schemas import Caller
 from fastcms.backups import jobs, receiving, restoring, tasks
+from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.job_files import JobKind, list_jobs
 from fastcms.backups.restore_preview import expected_downtime_seconds, preview_restore
 from fastcms.backups.restore_report import report_restores
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.service import find_backup, require_typed_name
 from fastcms.errors import ArchiveError, FastCMSError, NoPendingRestoreError
 from fastcms.logs import get_logger
@@ -45,7 +46,8 @@ class RestorePage(Page):
     async def index(self, request: Request) -> Response:
         site, filename = get_site(request), request.path_params["filename"]
         backup = await in_thread(find_backup, site, filename)
-        found: dict[str, Any] = {"preview": None, "origin": None}
+        timezone = (await in_thread(read_settings, site)).timezone
+        found: dict[str, Any] = {"preview": None, "origin": None, "timezone": timezone}
         try:
             found["preview"] = await in_thread(preview_restore, site, filename)
             found["origin"] = await in_thread(receiving.find_origin, site, filename)

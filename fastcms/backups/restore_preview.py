@@ -12,6 +12,7 @@ import fastcms
 from fastcms.accounts.service import count_logged_in
 from fastcms.backups import restoring
 from fastcms.backups.archive_contents import SchemaFit, judge_schema
+from fastcms.backups.backup_notes import VerificationOutcome
 from fastcms.backups.comparison import Count, compare_counts, count_live, describe_difference
 from fastcms.backups.creation import RESTORE_REFUSED
 from fastcms.backups.engine.archive_reader import open_archive
@@ -19,8 +20,8 @@ from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.pending import Phase
 from fastcms.backups.engine.staging import measure_staging, require_nothing_pending
 from fastcms.backups.folder import data_paths, explained
-from fastcms.backups.history import VerificationOutcome
-from fastcms.backups.schemas import Backup, BackupKind, SafetyCopyInfo
+from fastcms.backups.restore_schemas import SafetyCopyInfo
+from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import find_backup
 from fastcms.database import known_revisions
 from fastcms.durability import Space, require_space

@@ -11,7 +11,7 @@ from fastcms.backups.engine.undo import find_safety_copy
 from fastcms.backups.folder import data_paths
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
 from fastcms.backups.restore_preview import expected_downtime_seconds, seconds_away
-from fastcms.backups.schemas import Restore, RestoreState, RestoreStatus, describe_restores
+from fastcms.backups.restore_schemas import Restore, RestoreState, RestoreStatus, describe_restores
 from fastcms.backups.service import describe_backup
 from fastcms.database import utc_now
 from fastcms.errors import FastCMSError
@@ -95,7 +95,10 @@ def _describe_undo(site: Site) -> Undo | None:
     safety_copy = find_safety_copy(data_paths(site))
     if safety_copy is None:
         return None
-    # One that could not be tidied up has its latest changes in a WAL, which is not counted.
-    then = None if safety_copy.state.wal.exists() else count_database(safety_copy.state.database)
+    # One that could not be tidied up has its latest changes in a WAL, which is not counted. An empty one only
+    # says that another program had the database open.
+    wal = safety_copy.state.wal
+    has_changes_apart = wal.exists() and wal.stat().st_size > 0
+    then = None if has_changes_apart else count_database(safety_copy.state.database)
     counts = compare_counts(then, count_live(site))
     return Undo(counts=counts, difference=describe_difference(counts))

@@ -24,7 +24,7 @@ from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.engine.verify import check_database, open_unchanged
 from fastcms.backups.folder import alone, data_paths, explained
 from fastcms.backups.origin import Origin, hold_records, read_origin
-from fastcms.backups.schemas import RestoreState, RestoreStatus, describe_latest, describe_pending
+from fastcms.backups.restore_schemas import RestoreState, RestoreStatus, describe_latest, describe_pending
 from fastcms.content.schemas import RecordQuery
 from fastcms.content.service import list_collections, list_records
 from fastcms.database import Base, known_revisions, utc_now
@@ -146,8 +146,8 @@ def list_restores(site: Site) -> list[RestoreReceipt]:
 def restore_status(site: Site) -> RestoreStatus:
     """The pending restore, or else how the latest one ended, and what an undo would bring back."""
     paths = data_paths(site)
-    pending = read_marker(paths)
     with explained("Looking at the restores"):
+        pending = read_marker(paths)
         safety_copy = undo.find_safety_copy(paths)
     if pending is not None and not pending.phase.is_over:
         return describe_pending(pending, safety_copy)

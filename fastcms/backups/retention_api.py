@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
-from fastcms.backups import pruning
+from fastcms.backups import pinning, pruning
 from fastcms.backups.pruning import Retention
 from fastcms.logs import get_logger
 from fastcms.web import CurrentSite
@@ -31,7 +31,7 @@ def show_retention(site: CurrentSite, _caller: Reader) -> Retention:
 @router.put("/{filename}/pin")
 def pin_backup(site: CurrentSite, filename: str, caller: AdminCaller) -> PinnedBackup:
     """Keep a backup until it is unpinned, whatever the policy says."""
-    pruning.pin(site, filename, caller.name)
+    pinning.pin(site, filename, caller.name)
     get_logger().info("backup pinned", backup=filename, by=caller.name)
     return PinnedBackup(status="pinned", filename=filename)
 
@@ -39,6 +39,6 @@ def pin_backup(site: CurrentSite, filename: str, caller: AdminCaller) -> PinnedB
 @router.delete("/{filename}/pin")
 def unpin_backup(site: CurrentSite, filename: str, caller: AdminCaller) -> PinnedBackup:
     """Let the policy decide about a backup again."""
-    pruning.unpin(site, filename)
+    pinning.unpin(site, filename)
     get_logger().info("backup unpinned", backup=filename, by=caller.name)
     return PinnedBackup(status="unpinned", filename=filename)

@@ -7,7 +7,7 @@ from humanize import naturalsize
 from rich.markup import escape
 from rich.table import Table
 
-from fastcms.backups import pruning
+from fastcms.backups import pinning, pruning
 from fastcms.backups.commands import Filename, backup_app, site_of
 from fastcms.backups.pruning import PlannedBackup, Pruned, Retention
 from fastcms.terminal import (
@@ -52,7 +52,7 @@ def prune_backups(
 def pin_backup(context: typer.Context, filename: Filename, as_json: JsonOption = False) -> None:
     """Keep a backup until it is unpinned, whatever the policy says; it cannot be deleted by hand either."""
     with errors_as_exit_codes(as_json=as_json):
-        pruning.pin(site_of(context), filename, who())
+        pinning.pin(site_of(context), filename, who())
         if as_json:
             print_json({"status": "pinned", "filename": filename})
         else:
@@ -63,7 +63,7 @@ def pin_backup(context: typer.Context, filename: Filename, as_json: JsonOption =
 def unpin_backup(context: typer.Context, filename: Filename, as_json: JsonOption = False) -> None:
     """Let the policy decide about a backup again."""
     with errors_as_exit_codes(as_json=as_json):
-        pruning.unpin(site_of(context), filename)
+        pinning.unpin(site_of(context), filename)
         if as_json:
             print_json({"status": "unpinned", "filename": filename})
         else:

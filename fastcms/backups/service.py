@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from fastcms.backups import history
+from fastcms.backups import backup_notes
+from fastcms.backups.backup_notes import Notes
 from fastcms.backups.copies import copies_by_filename
 from fastcms.backups.creation import write_backup
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.paths import DataPaths, beside
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.folder import alone, data_paths, explained
-from fastcms.backups.history import Notes
 from fastcms.backups.job_files import Trigger
 from fastcms.backups.origin import read_origin, record_name, record_path
 from fastcms.backups.schemas import Backup, BackupDetails, BackupKind, describe_details
@@ -126,8 +126,9 @@ def find_backup(site: Site, filename: str) -> Backup:
             code="backup_name_invalid",
         )
     folder = data_paths(site).backups_dir
-    names_beside = {record_name(filename)} if record_path(folder / filename).exists() else ()
-    backup = _describe(folder, filename, names_beside, _read_notes(site, filename))
+    with explained("Looking at the backup"):
+        names_beside = {record_name(filename)} if record_path(folder / filename).exists() else ()
+        backup = _describe(folder, filename, names_beside, _read_notes(site, filename))
     if backup is None:
         raise BackupNotFoundError(
             f"There is no backup {filename}.", hint="List the backups to see their names."
@@ -204,7 +205,7 @@ def _opened(folder: Path) -> Iterator[int]:
 def _read_notes(site: Site, filename: str | None = None) -> dict[str, Notes]:
     """What is noted of the backups, or of one; to see and restore them, it is not needed."""
     try:
-        return history.read_notes(site, filename)
+        return backup_notes.read_notes(site, filename)
     except BackupError as error:
         get_logger().warning(error.message)
         return {}

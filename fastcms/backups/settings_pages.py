@@ -1,8 +1,8 @@
 """The dashboard's page of the settings of backups: when they are made, which are kept, and who is told."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import available_timezones
 
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from starlette_admin import route
 from fastcms.backups import notifications, pruning
 from fastcms.backups.backup_settings import read_settings, try_settings
 from fastcms.backups.delivery import mask_web
+from fastcms.backups.folder import try_to_see
 from fastcms.backups.notifications import TriedAddresses
 from fastcms.backups.schedule_choice import LAST_DAY, WEEKDAYS, in_words
 from fastcms.backups.settings_forms import SECTIONS, find_changes, shown_values
@@ -23,7 +24,7 @@ from fastcms.backups.shown_settings import (
     show_settings,
 )
 from fastcms.database import utc_now
-from fastcms.errors import BackupError, InvalidInputError
+from fastcms.errors import InvalidInputError
 from fastcms.pages import (
     Page,
     errors_as_messages,
@@ -36,8 +37,6 @@ from fastcms.pages import (
     show_message,
 )
 from fastcms.site import Site
-
-Found = TypeVar("Found")
 
 _PATH = "/settings"
 _NAMES = {
@@ -212,10 +211,10 @@ def _look(
         "schedule_words": in_words(tried.schedule),
         "verify_words": in_words(tried.verify_schedule),
         "tried_timezone": tried.timezone,
-        "retention": _try(pruning.describe_retention, site, tried),
-        "addresses": _try(notifications.known_addresses, site),
+        "retention": try_to_see(pruning.describe_retention, site, tried),
+        "addresses": try_to_see(notifications.known_addresses, site),
         "heartbeat_address": mask_web(settings.heartbeat_url) if settings.heartbeat_url else "",
-        "heartbeat": _try(notifications.latest_heartbeat, site),
+        "heartbeat": try_to_see(notifications.latest_heartbeat, site),
         "names": _NAMES,
         "weekdays": WEEKDAYS,
         "last_day": LAST_DAY,
@@ -223,14 +222,6 @@ def _look(
         "backups_dir": site.settings.backups_dir.absolute(),
         "metrics_public": site.settings.metrics_public,
     }
-
-
-def _try(look: Callable[..., Found], *arguments: Any) -> Found | None:
-    """What can be seen; None where the history cannot be read: settings can be changed all the same."""
-    try:
-        return look(*arguments)
-    except BackupError:
-        return None
 
 
 @lru_cache(maxsize=1)

@@ -10,12 +10,13 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from fastcms.backups import history, notifications, restoring, schedule
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.backup_settings import read_settings, settings_problem
 from fastcms.backups.elsewhere import Elsewhere, describe_elsewhere
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.pending import RestoreReceipt
-from fastcms.backups.folder import explained
-from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.folder import explained, were_backups_made
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import damaged_history
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
 from fastcms.backups.reasons import (
@@ -138,9 +139,7 @@ def describe_status(
     jobs = _try(unseen, warning, "the jobs", lambda: list_jobs(site), list[Job]())
     # Without it nobody knows what is due: no backup is made by itself.
     remembered = _try(unseen, attention, "the history", lambda: _remember(site, now), _Remembered())
-    restores = _try(
-        unseen, warning, "the restores", lambda: restoring.list_restores(site), list[RestoreReceipt]()
-    )
+    restores = _try(unseen, warning, "the restores", lambda: _list_restores(site), list[RestoreReceipt]())
     storage = _try(unseen, warning, "the space", lambda: measure_storage(site, now, listed), None)
     own = [backup for backup in listed if backup.kind is not BackupKind.UPLOADED]
     counted = [backup for backup in own if not is_from_the_future(backup, now)]
@@ -163,7 +162,7 @@ def describe_status(
         settings_problem=settings_problem(site),
         undelivered=remembered.undelivered,
         latest_restore=restores[0] if restores else None,
-        has_made_any=remembered.succeeded is not None,
+        has_made_any=remembered.succeeded is not None or were_backups_made(site),
         prune_error=remembered.pruned.error.detail if remembered.pruned and remembered.pruned.error else None,
         damaged_history=remembered.damaged_history,
         elsewhere=elsewhere,
@@ -213,6 +212,11 @@ def _try(
     except FastCMSError as error:
         unseen.append(make("cannot_look", error.message, error.hint))
         return otherwise
+
+
+def _list_restores(site: Site) -> list[RestoreReceipt]:
+    restoring.restore_status(site)  # a pending one that cannot be read is worth a warning, too
+    return restoring.list_restores(site)
 
 
 def _remember(site: Site, now: datetime) -> _Remembered:

@@ -10,12 +10,14 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from fastcms.backups import history, restoring
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.commands import backup_app, site_of
 from fastcms.backups.elsewhere import Elsewhere
-from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.job_files import JobState
 from fastcms.backups.reasons import ReasonLevel
-from fastcms.backups.schemas import RestoreState, RestoreStatus, RunPage, describe_what
+from fastcms.backups.restore_schemas import RestoreState, RestoreStatus, describe_what
+from fastcms.backups.schemas import RunPage
 from fastcms.backups.status import SafetyState, Status, describe_status
 from fastcms.backups.storage import Storage, StorageLevel, measure_storage
 from fastcms.database import utc_now

@@ -15,7 +15,8 @@ from fastcms.backups.destinations import find_destination
 from fastcms.backups.fetching import Source, require_key
 from fastcms.backups.job_api import ACCEPTED, Answering
 from fastcms.backups.origin import Origin
-from fastcms.backups.schemas import BackupDetails, StagedRestore
+from fastcms.backups.restore_schemas import StagedRestore
+from fastcms.backups.schemas import BackupDetails
 from fastcms.backups.sources import find_keys, open_destination_source
 from fastcms.backups.stored import StoredBackups, find_stored, list_stored
 from fastcms.noting import note

@@ -8,21 +8,26 @@ from pathlib import Path
 from pydantic import BaseModel
 
 import fastcms
-from fastcms.backups import fetching, history, receiving, restoring, service, storage, verification
+from fastcms.backups import (
+    backup_notes,
+    fetching,
+    receiving,
+    restoring,
+    service,
+    storage,
+    verification,
+)
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.engine.pending import PendingRestore
 from fastcms.backups.engine.progress import OnProgress
 from fastcms.backups.fetching import Source
-from fastcms.backups.history import VerificationLevel
+from fastcms.backups.folder import remember_backups
 from fastcms.backups.job_files import JobKind, Trigger
 from fastcms.backups.jobs import Task
 from fastcms.backups.origin import Origin
 from fastcms.backups.receiving import unnamed
-from fastcms.backups.schemas import (
-    Backup,
-    BackupDetails,
-    StagedRestore,
-    describe_created,
-)
+from fastcms.backups.restore_schemas import StagedRestore
+from fastcms.backups.schemas import Backup, BackupDetails, describe_created
 from fastcms.backups.stored import filename_of
 from fastcms.backups.verification_report import VerifiedBackup
 from fastcms.incoming import IncomingFile
@@ -35,7 +40,7 @@ def creation(site: Site, requested_by: str, trigger: Trigger = Trigger.MANUAL) -
         started = time.monotonic()
         backup = service.create_backup(site, on_progress)
         seconds = round(time.monotonic() - started, 3)
-        history.note(
+        backup_notes.note(
             site,
             backup.filename,
             trigger=trigger,
@@ -43,6 +48,7 @@ def creation(site: Site, requested_by: str, trigger: Trigger = Trigger.MANUAL) -
             app_version=fastcms.__version__,
             crc32=backup.crc32,
         )
+        remember_backups(site)
         storage.observe_disk(site)
         get_logger().info(
             "backup created", backup=backup.filename, by=requested_by, problems=list(backup.problems)

@@ -6,19 +6,30 @@ so a process that is killed leaves a schedule that goes on, and a job that the n
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from fastcms.backups import alarms, history, jobs, notifications, pruning, schedule, service, tasks
+from fastcms.backups import (
+    alarms,
+    backup_notes,
+    history,
+    jobs,
+    notifications,
+    pruning,
+    schedule,
+    service,
+    tasks,
+)
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.copying import copy_missing, keep_copying
 from fastcms.backups.delivery import HeartbeatSignal
 from fastcms.backups.folder import data_paths
-from fastcms.backups.history import Run, RunKind, VerificationLevel
+from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import mend_history
-from fastcms.backups.job_files import Job, JobState, Trigger, job_id_of, list_jobs
+from fastcms.backups.job_files import Job, JobState, Trigger, list_jobs
 from fastcms.backups.schedule import Duty
 from fastcms.database import format_utc, utc_now
 from fastcms.errors import BackupBusyError, BackupError, FastCMSError
@@ -32,6 +43,7 @@ _SECONDS_BETWEEN_ROUNDS = 60.0
 # Many sites on one machine, or behind one disk, have the same schedule.
 _JITTER_SECONDS = 60.0
 _BY = "schedule"
+_Step = Callable[[Site], list[Run]]
 
 
 @contextmanager
@@ -41,10 +53,17 @@ def keeping_up(site: Site) -> Iterator[None]:
     Alarms have a thread of their own: they are raised while a backup takes hours, and when none can be made.
     So has copying, which may take days and keeps nobody waiting.
     """
+    began = utc_now()
+
+    def do_what_is_due(site: Site) -> None:
+        _wait_a_little(site, began)
+        _do_round(site, _ROUND)
+
     threads = [
-        threading.Thread(target=work, args=[site], name=work.__name__, daemon=True)
-        for work in (_keep_up, _keep_raising_alarms, keep_copying)
+        threading.Thread(target=_keep_doing, args=[site, work], name=work.__name__, daemon=True)
+        for work in (do_what_is_due, alarms.raise_alarms)
     ]
+    threads.append(threading.Thread(target=keep_copying, args=[site], name="keep_copying", daemon=True))
     for thread in threads:
         thread.start()
     try:
@@ -57,7 +76,15 @@ def keeping_up(site: Site) -> Iterator[None]:
 
 
 def run_due(site: Site) -> list[Run]:
-    """Do one round of what is due, and give back what was done or tried.
+    """Do one round of what is due, then look for alarms: all that a server does by itself.
+
+    Raises: what `_do_round` raises.
+    """
+    return _do_round(site, (*_ROUND, _raise_alarms))
+
+
+def _do_round(site: Site, steps: Sequence[_Step]) -> list[Run]:
+    """Take some steps, and give back what was done or tried.
 
     A step that fails stops no other; a backup that fails is no error of the round.
     Raises: BackupBusyError while another process is at it; FastCMSError, after all steps, for the first one
@@ -67,7 +94,7 @@ def run_due(site: Site) -> list[Run]:
     errors: list[FastCMSError] = []
     lock = FileLock(data_paths(site).backups_dir / ".upkeep_lock")
     with lock.hold(purpose="doing what is due", timeout_seconds=0):
-        for step in (_mend_history, _note_ended_jobs, _back_up, _verify_newest, _raise_alarms):
+        for step in steps:
             if site.stopping.is_set():
                 break
             try:
@@ -100,12 +127,11 @@ def copy_and_run_due(site: Site) -> list[Run]:
         return runs + copying.result()
 
 
-def _keep_up(site: Site) -> None:
-    began, told = utc_now(), ""
+def _keep_doing(site: Site, work: Callable[[Site], None]) -> None:
+    told = ""
     while not site.stopping.wait(_TICK_SECONDS):
         try:
-            _wait_a_little(site, began)
-            run_due(site)
+            work(site)
             told = ""
         except BackupBusyError:  # another worker, or a command, is at it
             pass
@@ -126,14 +152,6 @@ def _wait_a_little(site: Site, began: datetime) -> None:
         # Where there is a backup every few minutes, none is left out.
         tenths = [(later - due).total_seconds() / 10 for later in schedule.next_runs(site, 1, due)]
         site.stopping.wait(random.uniform(0, min([_JITTER_SECONDS, *tenths])))  # noqa: S311 - no secret
-
-
-def _keep_raising_alarms(site: Site) -> None:
-    while not site.stopping.wait(_TICK_SECONDS):
-        try:
-            alarms.raise_alarms(site)
-        except Exception as error:  # noqa: BLE001 - the next time may succeed
-            get_logger().error("Unexpected error", exc_info=error)
 
 
 def _mend_history(site: Site) -> list[Run]:
@@ -204,7 +222,7 @@ def _verify(site: Site, filename: str, level: VerificationLevel) -> Run | None:
 
 def _has_verdict(site: Site, run: Run) -> bool:
     """Whether a verification has come to an end: that a backup is damaged is one, too."""
-    noted = history.read_notes(site, run.backup_filename).get(run.backup_filename or "")
+    noted = backup_notes.read_notes(site, run.backup_filename).get(run.backup_filename or "")
     return noted is not None and noted.verified is not None and noted.verified >= format_utc(run.started)
 
 
@@ -219,6 +237,10 @@ def _prune(site: Site) -> Run | None:
         get_logger().error(error.message, hint=error.hint)
         return None
     return history.latest_pruning(site) if pruned.removed or pruned.failed else None
+
+
+# A server looks for alarms in a thread of its own, see `keeping_up`.
+_ROUND = (_mend_history, _note_ended_jobs, _back_up, _verify_newest)
 
 
 def _raise_alarms(site: Site) -> list[Run]:
@@ -253,19 +275,15 @@ def _do(site: Site, task: jobs.Task[Any], on_begin: Callable[[], None] = lambda:
             get_logger().error("Unexpected error", exc_info=error)
     if latest is not None:
         return history.run_of(latest)
-    run = Run(
-        id=job_id_of(started),
-        kind=RunKind(task.kind),
+    return history.note_done(
+        site,
+        RunKind(task.kind),
+        started,
+        task.requested_by,
         trigger=task.trigger,
-        state=JobState.FAILED if error else JobState.SUCCEEDED,
-        requested_by=task.requested_by,
-        backup_filename=getattr(result, "filename", task.backup_filename),
-        started=started,
-        finished=utc_now(),
         error=jobs.describe_error(error) if error else None,
+        backup_filename=getattr(result, "filename", task.backup_filename),
     )
-    history.add_run(site, run)
-    return run
 
 
 def _settle(site: Site, duty: Duty, run: Run | None) -> None:

@@ -3,26 +3,22 @@
 Lightly: every byte is compared with its checksum, and the database checked. In full: it is restored on trial.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from fastcms.backups import history
+from fastcms.backups import backup_notes
+from fastcms.backups.backup_notes import Notes, VerificationLevel, VerificationOutcome
 from fastcms.backups.deletion import hold_backup
-from fastcms.backups.engine.manifest import BackupManifest
 from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.engine.whole_archive import WholeCheck
 from fastcms.backups.folder import data_paths, explained
-from fastcms.backups.history import Notes, VerificationLevel, VerificationOutcome
 from fastcms.backups.receiving import check_archive
 from fastcms.backups.schemas import Backup
 from fastcms.backups.service import find_backup
 from fastcms.backups.trial_restore import restore_on_trial
-from fastcms.backups.verification_report import Trial, Verification, VerifiedBackup
-from fastcms.database import format_utc, utc_now
+from fastcms.backups.verification_report import Verification, VerifiedBackup, note_verdict, report_sound
 from fastcms.durability import remove
 from fastcms.errors import ArchiveError, BackupBusyError, NotFoundError, describe
 from fastcms.locks import FileLock
@@ -55,10 +51,10 @@ def verify_backup(
             else:
                 check_archive(Path(backup.path), scratch_dir, check_whole, on_progress)
         except ArchiveError as error:
-            _note_verdict(site, filename, level, describe(error), error.message)
+            note_verdict(site, filename, level, describe(error), error.message)
             raise
         assert check_whole.manifest is not None  # noqa: S101 - it has been called, or an error was raised
-        report = _report(backup, level, check_whole.manifest, trial)
+        report = report_sound(backup, level, check_whole.manifest, trial)
         report.seconds = round(time.monotonic() - started, 3)
         _note_success(site, backup.notes, report, check_whole.crc32)
         return report
@@ -77,7 +73,7 @@ def verify_fetched(
         check_whole, started = WholeCheck(), time.monotonic()
         trial = restore_on_trial(site, backup, scratch_dir, check_whole, on_progress)
         assert check_whole.manifest is not None  # noqa: S101 - as above
-        report = _report(backup, VerificationLevel.FULL, check_whole.manifest, trial)
+        report = report_sound(backup, VerificationLevel.FULL, check_whole.manifest, trial)
         report.seconds = round(time.monotonic() - started, 3)
         return report
 
@@ -94,7 +90,7 @@ def find_verification(site: Site, filename: str) -> Verification:
             hint=f"Verify it: fastcms backup verify {filename}",
             code="backup_not_verified",
         )
-    told = history.read_report(site, filename)
+    told = backup_notes.read_report(site, filename)
     is_sound = notes.verified_outcome == VerificationOutcome.OK
     return Verification.model_validate(
         {
@@ -130,42 +126,9 @@ def _scratch_folder(site: Site) -> Iterator[Path]:
                 remove(scratch_dir)
 
 
-def _report(
-    backup: Backup, level: VerificationLevel, manifest: BackupManifest, trial: Trial | None
-) -> VerifiedBackup:
-    return VerifiedBackup(
-        filename=backup.filename,
-        size_bytes=backup.size_bytes,
-        database_size_bytes=manifest.database_size_bytes,
-        files_size_bytes=manifest.files_size_bytes,
-        counts=dict(manifest.counts),
-        app_version=manifest.app_version,
-        schema_revision=manifest.schema_revision,
-        problems=list(manifest.problems),
-        level=level,
-        verified=utc_now(),
-        trial=trial,
-    )
-
-
 def _note_success(site: Site, notes: Notes, report: VerifiedBackup, crc32: int) -> None:
     if notes.crc32 is None:  # of an archive that was put there by hand: from now on
-        history.note(site, report.filename, crc32=crc32)
+        backup_notes.note(site, report.filename, crc32=crc32)
     # What a look at the bytes finds says nothing against, or for, what a trial has found.
     if report.level is VerificationLevel.FULL or notes.verified_level != VerificationLevel.FULL:
-        _note_verdict(site, report.filename, report.level, report.model_dump(mode="json"))
-
-
-def _note_verdict(
-    site: Site, filename: str, level: VerificationLevel, told: dict[str, Any], reason: str | None = None
-) -> None:
-    """Note how a verification ended; with a reason, it failed."""
-    history.note(
-        site,
-        filename,
-        verified=format_utc(utc_now()),
-        verified_level=level,
-        verified_outcome=VerificationOutcome.OK if reason is None else VerificationOutcome.FAILED,
-        verified_reason=reason,
-        report=json.dumps(told),
-    )
+        note_verdict(site, report.filename, report.level, report.model_dump(mode="json"))

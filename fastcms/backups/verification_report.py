@@ -1,12 +1,18 @@
 """What a verification tells: of a sound backup, and of the latest verdict on any."""
 
+import json
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from fastcms.backups.history import VerificationLevel, VerificationOutcome
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups import backup_notes
+from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
+from fastcms.backups.engine.manifest import BackupManifest
+from fastcms.backups.restore_schemas import RestoreState
+from fastcms.backups.schemas import Backup
+from fastcms.database import format_utc, utc_now
+from fastcms.site import Site
 
 
 class SiteReading(NamedTuple):
@@ -104,3 +110,37 @@ def compare_counts(
         )
         for name in names
     ]
+
+
+def report_sound(
+    backup: Backup, level: VerificationLevel, manifest: BackupManifest, trial: Trial | None = None
+) -> VerifiedBackup:
+    """What a verification that has found nothing wrong tells."""
+    return VerifiedBackup(
+        filename=backup.filename,
+        size_bytes=backup.size_bytes,
+        database_size_bytes=manifest.database_size_bytes,
+        files_size_bytes=manifest.files_size_bytes,
+        counts=dict(manifest.counts),
+        app_version=manifest.app_version,
+        schema_revision=manifest.schema_revision,
+        problems=list(manifest.problems),
+        level=level,
+        verified=utc_now(),
+        trial=trial,
+    )
+
+
+def note_verdict(
+    site: Site, filename: str, level: VerificationLevel, told: dict[str, Any], reason: str | None = None
+) -> None:
+    """Note how a verification ended; with a reason, it failed."""
+    backup_notes.note(
+        site,
+        filename,
+        verified=format_utc(utc_now()),
+        verified_level=level,
+        verified_outcome=VerificationOutcome.OK if reason is None else VerificationOutcome.FAILED,
+        verified_reason=reason,
+        report=json.dumps(told),
+    )

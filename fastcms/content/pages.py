@@ -35,7 +35,7 @@ FIELD_TYPES = {
     "email": "Email address",
     "url": "Web address",
     "select": "One of a list",
-    "file": "File",
+    "file": "File or picture",
     "relation": "Record of a collection",
     "json": "JSON",
 }

@@ -135,7 +135,16 @@ def _can_look_into(folder: Path) -> bool:
 
 def _private_paths(paths: DataPaths) -> list[Path]:
     folders = [paths.data_dir, paths.files_dir, paths.backups_dir]
-    names = ("app.db*", "activity.db*", ".activity_lock", ".secret_key", STARTING, SERVING, COMMANDS)
+    names = (
+        "app.db*",
+        "activity.db*",
+        ".activity_lock",
+        ".backups_made",
+        ".secret_key",
+        STARTING,
+        SERVING,
+        COMMANDS,
+    )
     in_data = [path for name in names for path in sorted(paths.data_dir.glob(name))]
     in_backups = [
         path for name in ("*.zip", "*.jsonl", ".*lock") for path in sorted(paths.backups_dir.glob(name))

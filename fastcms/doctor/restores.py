@@ -11,7 +11,7 @@ from fastcms.backups.engine.pending import Phase, read_marker, read_receipts
 from fastcms.backups.engine.staging import is_staged, staged_restore_id
 from fastcms.backups.engine.swap import find_strays
 from fastcms.backups.engine.undo import find_safety_copy
-from fastcms.backups.schemas import describe_what
+from fastcms.backups.restore_schemas import describe_what
 from fastcms.doctor.files import find_stale_uploads
 from fastcms.doctor.findings import Finding, Subject, look_twice, name_some, note, ok, problem, warning
 from fastcms.errors import RestoreError

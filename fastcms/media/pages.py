@@ -9,7 +9,16 @@ from fastcms.errors import InvalidInputError
 from fastcms.media import content_types, service
 from fastcms.media.content_types import is_inline
 from fastcms.media.models import MediaFile
-from fastcms.pages import Page, errors_as_messages, form_text, get_site, in_read, in_thread, page_number
+from fastcms.pages import (
+    Page,
+    count_pages,
+    errors_as_messages,
+    form_text,
+    get_site,
+    in_read,
+    in_thread,
+    page_number,
+)
 
 _PER_PAGE = 24
 
@@ -33,7 +42,7 @@ class FilesPage(Page):
             files=files,
             total=total,
             page_number=number,
-            page_count=max(-(-total // _PER_PAGE), 1),
+            page_count=count_pages(total, _PER_PAGE),
             search=search,
             url_of=service.file_url,
             icon_of=icon_of,

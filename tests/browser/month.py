@@ -14,7 +14,7 @@ import time_machine
 
 from fastcms.accounts import service as accounts
 from fastcms.accounts.schemas import Role, Scope
-from fastcms.backups import jobs, pruning, service, tasks, upkeep
+from fastcms.backups import jobs, pinning, service, tasks, upkeep
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.database import utc_now
@@ -61,7 +61,7 @@ def _live_an_afternoon(site: Site, day: int) -> None:
     publish_news(site, day)
     if day == _PINNED:
         made = jobs.run(site, tasks.creation(site, EMAIL))
-        pruning.pin(site, made.filename, EMAIL)
+        pinning.pin(site, made.filename, EMAIL)
     if day == _UPLOADED:
         _bring_from_elsewhere(site)
 

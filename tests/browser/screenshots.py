@@ -3,6 +3,7 @@
 On a phone and a desktop, light and dark. The best three are also kept in docs/images.
 """
 
+import itertools
 import shutil
 import sys
 import tempfile
@@ -47,6 +48,9 @@ _LOOKS: dict[str, tuple[ViewportSize, Literal["light", "dark"]]] = {
     "phone-light": (PHONE, "light"),
     "phone-dark": (PHONE, "dark"),
 }
+
+
+_numbers = itertools.count(1)
 
 
 class Photographer:
@@ -319,7 +323,7 @@ def _try_a_wrong_password(page: Page) -> None:
 
 
 def _make_token(page: Page) -> None:
-    page.get_by_label("Name").fill(f"backup-script-{time.monotonic_ns()}")
+    page.get_by_label("Name").fill(f"backup-script-{next(_numbers)}")
     page.get_by_role("button", name="Create token").click()
     page.get_by_role("status").wait_for()
 

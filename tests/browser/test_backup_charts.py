@@ -15,7 +15,7 @@ def test_charts_are_drawn_from_their_tables_in_light_and_dark_without_a_complain
     assert admin_page.locator("script[src*=apexcharts]").count() == 0  # not before it is needed
     expect(admin_page.locator(".day-strip .day-mark")).to_have_count(30)
     admin_page.locator(".day-strip .day-mark").first.hover()
-    expect(admin_page.locator("[data-day-told]")).to_contain_text("Nothing is known of this day.")
+    expect(admin_page.locator("[data-day-told]")).to_contain_text("There is no record of this day.")
     admin_page.locator("[data-charts]").scroll_into_view_if_needed()
     for _theme in range(2):
         # Size, duration, and a chart each for records, files and accounts.

@@ -95,7 +95,7 @@ def test_numbers_are_not_shown_as_new_while_the_connection_is_lost(
     page.goto("/admin/backups")
     expect(page.get_by_text("400.0 MB of 4.0 GB")).to_be_visible()
     watched_admin.context.set_offline(True)
-    expect(page.get_by_text("The connection is lost. The work goes on")).to_be_visible()
+    expect(page.get_by_text("The connection is lost. The work does not need it")).to_be_visible()
     expect(page.get_by_text("of 4.0 GB")).to_have_count(0)
     work.percent = 80
     watched_admin.context.set_offline(False)

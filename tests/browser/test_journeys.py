@@ -54,7 +54,7 @@ def _make_collection(page: Page) -> None:
     page.locator("[name=field-1-values]").fill("News\nEssay")
     page.get_by_role("button", name="Add a field").click()
     page.locator("[name=field-2-name]").fill("picture")
-    page.locator("[name=field-2-type]").select_option(label="File")
+    page.locator("[name=field-2-type]").select_option(label="File or picture")
     page.get_by_role("button", name="Create collection").click()
     expect(page.get_by_text("Created articles.")).to_be_visible()
 

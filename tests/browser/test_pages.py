@@ -63,6 +63,25 @@ def test_a_picture_is_dropped_previewed_and_deleted(admin_page: Page, tmp_path: 
     expect(page.get_by_role("link", name="Preview teal.png")).to_have_count(0)
 
 
+def test_a_file_is_picked_with_the_keyboard(admin_page: Page) -> None:
+    page = admin_page
+    page.goto("/admin/records-members/create")
+    choose = page.get_by_role("button", name="Choose a file for Portrait")
+    choose.press("Enter")
+    expect(page.get_by_label("Search files by name")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(choose).to_be_focused()
+    choose.press("Enter")
+    page.keyboard.type("Regatta 2026, start")
+    picked = page.get_by_role("button", name="Regatta 2026, start.jpg")
+    expect(page.locator("[data-pick-list] button")).to_have_count(1)
+    page.keyboard.press("Tab")
+    expect(picked).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(choose).to_be_focused()
+    expect(page.locator("[data-picked]")).to_have_text("Regatta 2026, start.jpg")
+
+
 def test_colours_follow_the_system_until_one_chooses(admin_page: Page) -> None:
     page = admin_page
     page.emulate_media(color_scheme="dark")

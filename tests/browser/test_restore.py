@@ -77,7 +77,7 @@ def test_a_site_is_restored_and_taken_forward_again_without_a_terminal(
     expect(page.get_by_role("heading", name="Restored", exact=True)).to_be_visible()
     assert not has_file(page, "since.txt")
 
-    expect(page.get_by_text("At least 1 file come back.")).to_be_visible()
+    expect(page.get_by_text("At least 1 file comes back.")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
     page.get_by_role("button", name="Prepare the undo").click()
     restart_now(page)

@@ -7,8 +7,7 @@ wants a server that was off at the due time, it sets back up to when due times w
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from fastcms.config import Settings
 from fastcms.database import utc_now
 from fastcms.site import new_site
 from fastcms.startup import use_site
-from tests.conftest import AS_ROOT
+from tests.conftest import AS_ROOT, wait_until
 from tests.e2e.conftest import REPOSITORY, Server, clean_environment
 from tests.e2e.test_jobs import BIG_BYTES, halted
 from tests.far_side import refusing_host
@@ -66,13 +65,6 @@ class AutomaticSite:
         return {reason["code"]: reason for reason in self.ask("/status")["reasons"]}
 
 
-def wait_until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 @pytest.mark.slow
 def test_of_two_workers_one_makes_the_backup_of_a_schedule_set_while_they_run_though_nobody_can_be_told(
     tmp_path: Path,
@@ -84,7 +76,7 @@ def test_of_two_workers_one_makes_the_backup_of_a_schedule_set_while_they_run_th
         assert site.ask("/status")["state"] == "waiting"
         changed = site.ask("/settings", "PUT", json={"schedule": "* * * * *"})
         assert len({run["utc"] for run in changed["next_runs"]}) == 5
-        wait_until(lambda: site.ask("/notifications")["deliveries"])
+        wait_until(lambda: site.ask("/notifications")["deliveries"], _PATIENCE_SECONDS)
         site.ask("/settings", "PUT", json={"schedule": None})
         backups = site.ask("")["items"]
         assert {(one["kind"], one["verification"]) for one in backups} == {("scheduled", "ok")}
@@ -129,7 +121,7 @@ def test_a_full_disk_and_then_a_kill_are_explained_and_the_next_run_works(
 ) -> None:
     cramped.was_off()
     cramped.server.start()
-    wait_until(lambda: cramped.runs("create"))
+    wait_until(lambda: cramped.runs("create"), _PATIENCE_SECONDS)
     (full,) = cramped.runs("create")
     assert (full["trigger"], full["error"]["code"]) == ("scheduled", "not_enough_space")
     status = cramped.ask("/status")
@@ -145,7 +137,7 @@ def test_a_full_disk_and_then_a_kill_are_explained_and_the_next_run_works(
     with big.open("wb") as file:
         os.truncate(file.fileno(), BIG_BYTES)
     cramped.was_off()
-    wait_until(lambda: cramped.ask("/jobs")["total"])
+    wait_until(lambda: cramped.ask("/jobs")["total"], _PATIENCE_SECONDS)
     (job,) = cramped.ask("/jobs")["items"]
     assert (job["kind"], job["trigger"], job["state"]) == ("create", "scheduled", "running")
     with halted(job):

@@ -9,8 +9,7 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,9 +19,10 @@ import pexpect
 import pytest
 import requests
 
+from tests.conftest import wait_until
 from tests.e2e.conftest import Server, clean_environment
 
-BIG_BYTES = 2 * 1024**3
+BIG_BYTES = 512 * 1024**2
 ASYNC = {"Prefer": "respond-async"}
 
 
@@ -80,13 +80,6 @@ class JobSite:
         names = {path.name for path in self.backups_dir.iterdir()}
         names -= {".jobs", "history.db", "history.db-journal"}
         return sorted(name for name in names if not name.endswith(("lock", ".receiving")))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def children_of(pid: int) -> list[int]:

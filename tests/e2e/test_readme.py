@@ -158,7 +158,11 @@ def test_one_file_is_got_back_without_a_restart(reader: Reader, fault: str) -> N
     (path,) = (reader.server.folder / "data/files").glob("note_*.txt")
     name = path.name
     path.unlink() if fault == "missing" else path.write_text("damaged")
-    asked, taken, checked, compared = blocks_of_section("Getting one file back")
+    by_commands, asked, taken, checked, compared = blocks_of_section("Getting one file back")
+    by_commands = by_commands.replace("sunset_9f1c0d3b5a7e4c2f.jpg", name).replace("sunset", "note")
+    (reader.server.folder / "note.txt").unlink()  # what was uploaded
+    assert name in reader.type(by_commands.replace("fastcms", ".venv/bin/fastcms"))
+    assert (reader.server.folder / "note.txt").read_text() == "a note\n"
     assert reader.type(asked.replace("sunset", "note")) == f"{name}\n"
     reader.type(re.sub("NAME=.*", f"NAME={name}", taken))
     assert reader.type(checked) == f"data/files/{name}: OK\n"
@@ -203,7 +207,7 @@ def interrupt_a_restore(reader: Reader, steps: int) -> str:
     return url
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+@pytest.mark.parametrize("steps", [2, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 3, 5))])
 def test_an_interrupted_restore_can_be_taken_back_by_hand(reader: Reader, steps: int) -> None:
     url = interrupt_a_restore(reader, steps)
     copy, back, _ = blocks_of_section("A restore that was interrupted")
@@ -213,7 +217,7 @@ def test_an_interrupted_restore_can_be_taken_back_by_hand(reader: Reader, steps:
     assert "No restore so far." in reader.type(".venv/bin/fastcms backup status")
 
 
-@pytest.mark.parametrize("steps", [2, 5])
+@pytest.mark.parametrize("steps", [5, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_interrupted_restore_can_be_given_up_for_another_one(reader: Reader, steps: int) -> None:
     url = upload_note(reader, "in the backup")
     interrupt_a_restore(reader, steps)
@@ -225,7 +229,7 @@ def test_an_interrupted_restore_can_be_given_up_for_another_one(reader: Reader, 
     assert "Latest restore: backup_" in reader.type(".venv/bin/fastcms backup status")
 
 
-@pytest.mark.parametrize("steps", [2, 5])
+@pytest.mark.parametrize("steps", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_recovery_by_hand_in_the_middle_of_a_restore(reader: Reader, steps: int) -> None:
     url = upload_note(reader, "in the backup")
     interrupt_a_restore(reader, steps)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.conftest import lasting_paths
 from tests.e2e.conftest import Server, clean_environment
 from tests.e2e.test_documentation import Reader
 from tests.unit.backups.engine.layouts import mounted
@@ -133,17 +134,6 @@ def fill(folder: Path, leave_bytes: int) -> Path:
     return filler
 
 
-def tree(folder: Path) -> set[str]:
-    """Names of what is in the data folder; SQLite's and the locks come and go, and jobs tell of what was."""
-    passing = {"app.db-wal", "app.db-shm", ".lock", ".receiving", ".trash_lock", ".verifying_lock", ".jobs"}
-    passing |= {".upkeep", "history.db", "history.db-journal", "activity.db", "activity.db-journal"}
-    return {
-        str(path.relative_to(folder))
-        for path in (folder / "data").rglob("*")
-        if passing.isdisjoint(path.relative_to(folder).parts)
-    }
-
-
 def test_on_a_disk_that_is_full_everything_is_refused_with_numbers_and_nothing_is_half_done(
     disk_of_60_mb: Path, new_reader: NewReader
 ) -> None:
@@ -151,19 +141,19 @@ def test_on_a_disk_that_is_full_everything_is_refused_with_numbers_and_nothing_i
     write(reader, "first", 5 * MEGABYTE)
     filename = reader.post("/backups")["filename"]
     write(reader, "second", 5 * MEGABYTE)
-    before = tree(disk_of_60_mb)
+    before = lasting_paths(disk_of_60_mb / "data")
     filler = fill(disk_of_60_mb, leave_bytes=18 * MEGABYTE)
     for path in ("", f"/{filename}/restore"):
         answer = requests.post(f"{reader.server.url}/api/v1/backups{path}", headers=reader.headers)
         assert (answer.status_code, answer.json()["code"]) == (507, "not_enough_space")
         assert "MB are free" in answer.json()["detail"]
-        assert tree(disk_of_60_mb) == before
+        assert lasting_paths(disk_of_60_mb / "data") == before
     with (disk_of_60_mb / f"data/backups/{filename}").open("rb") as archive:
         upload = requests.post(
             f"{reader.server.url}/api/v1/backups/upload", headers=reader.headers, files={"file": archive}
         )
     assert (upload.status_code, upload.json()["code"]) == (507, "not_enough_space")
-    assert tree(disk_of_60_mb) == before
+    assert lasting_paths(disk_of_60_mb / "data") == before
     filler.unlink()
     for number in range(400 - 20):  # no file, no folder more
         try:
@@ -172,7 +162,7 @@ def test_on_a_disk_that_is_full_everything_is_refused_with_numbers_and_nothing_i
             break
     answer = requests.post(f"{reader.server.url}/api/v1/backups/{filename}/restore", headers=reader.headers)
     assert (answer.status_code, "inodes" in answer.json()["detail"]) == (507, True)
-    assert tree(disk_of_60_mb) == before
+    assert lasting_paths(disk_of_60_mb / "data") == before
     for small in disk_of_60_mb.glob("small-*"):
         small.unlink()
     assert state(reader) == ["first", "second"]
@@ -247,7 +237,7 @@ def test_a_disk_that_fills_up_half_way_leaves_nothing_half_done_and_the_site_ser
     for number in range(4):
         write(reader, f"{number}", 3 * MEGABYTE)
     filename = reader.post("/backups")["filename"]
-    before = tree(disk_of_60_mb)
+    before = lasting_paths(disk_of_60_mb / "data")
     backups_url = f"{reader.server.url}/api/v1/backups"
     for _try in range(MOST_TRIES):
         with stolen_space(disk_of_60_mb):
@@ -258,12 +248,12 @@ def test_a_disk_that_fills_up_half_way_leaves_nothing_half_done_and_the_site_ser
         made = answer.json().get("filename")
         undone = requests.delete(f"{backups_url}{undo.format(made=made)}", headers=reader.headers)
         assert undone.ok, undone.text
-        assert tree(disk_of_60_mb) == before
+        assert lasting_paths(disk_of_60_mb / "data") == before
     assert (answer.status_code, answer.json().get("code")) == (507, "not_enough_space")
-    assert tree(disk_of_60_mb) == before
+    assert lasting_paths(disk_of_60_mb / "data") == before
     reader.server.restart()
     assert state(reader) == ["0", "1", "2", "3"]
-    assert tree(disk_of_60_mb) == before
+    assert lasting_paths(disk_of_60_mb / "data") == before
 
 
 def test_a_command_completes_a_restore_without_a_server_and_is_refused_beside_one(

@@ -3,8 +3,7 @@
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import requests
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.pending import read_receipts
 from fastcms.locks import FileLock
+from tests.conftest import wait_until
 from tests.e2e.conftest import Server, clean_environment, free_port
 
 WORKERS = 4
@@ -103,13 +103,6 @@ def kill(pids: set[int]) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def start_another(command: list[str], folder: Path, port: int) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,9 @@
 """Each attack is refused by whoever only looks into the archive, too, or does not reach what is looked at."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,16 +19,17 @@ from tests.hostile.database_attacks import DATABASE_ATTACKS, DatabaseAttack
 from tests.hostile.grafting import Graft
 from tests.hostile.test_archives import HOSTILE_NAME
 
+Look = Callable[[bytes], ArchiveError | str | None]
+
 
 @pytest.fixture
-def look_at(victim: Site, backups_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+def look_at(victim: Site, backups_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Look]:
     """Look into an archive and read all of its files, in this process: an attack need not wait for another.
 
     Returns: why it is refused, or why the names of its files are not known.
     """
 
-    def run_here(function: object, *values: object, **named: object) -> object:
-        assert callable(function)
+    def run_here(function: Callable[..., Any], *values: Any, **named: Any) -> Any:
         return function(*values, **named)
 
     def look(content: bytes) -> ArchiveError | str | None:
@@ -51,9 +53,8 @@ def look_at(victim: Site, backups_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
     ("code", "attack"), ATTACKS, ids=[f"{code}-{attack.__name__}" for code, attack in ATTACKS]
 )
 def test_no_attack_on_an_archive_gets_past_a_look(
-    look_at: object, graft: Graft, backups_dir: Path, code: str, attack: Attack
+    look_at: Look, graft: Graft, backups_dir: Path, code: str, attack: Attack
 ) -> None:
-    assert callable(look_at)
     content = attack(graft)
     found = look_at(graft.build() if content is None else content)
     if isinstance(found, ArchiveError):
@@ -67,9 +68,8 @@ def test_no_attack_on_an_archive_gets_past_a_look(
     "attack", [pytest.param(attack, id=f"{code}-{name}") for code, name, attack in DATABASE_ATTACKS]
 )
 def test_a_hostile_database_costs_at_most_the_names(
-    look_at: object, graft: Graft, attack: DatabaseAttack
+    look_at: Look, graft: Graft, attack: DatabaseAttack
 ) -> None:
-    assert callable(look_at)
     graft.database.content = attack(graft.database.content)
     assert isinstance(look_at(graft.build()), str | None)
 

@@ -25,7 +25,7 @@ ENTRIES = {
     "checksums.sha256": b"",
 }
 EXPECTED = {"database.db", "files/a.txt", "files/deep/日本.txt"}
-FEW = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 INTERESTING = [
     0,
     1,

@@ -13,17 +13,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from fastcms.accounts.schemas import Scope
 from fastcms.accounts.service import create_token
 from fastcms.backups import history, jobs, service, tasks
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.engine.pending import Kind, RestoreReceipt, add_receipt
 from fastcms.backups.folder import data_paths
-from fastcms.backups.history import Run, RunKind, VerificationLevel
 from fastcms.backups.history_file import history_path
-from fastcms.backups.job_files import JobError, JobState, Trigger, job_id_of
+from fastcms.backups.job_files import JobState
 from fastcms.config import Settings
 from fastcms.database import utc_now
 from fastcms.main import create_app
 from fastcms.request_metrics import RequestCounts
 from fastcms.site import Site
 from tests.e2e.conftest import REPOSITORY
+from tests.runs import add_run
 
 PROMTOOL = Path(sys.executable).parent / "promtool"  # `make programs` brings it
 
@@ -62,19 +63,6 @@ def receipt(number: int, kind: Kind, outcome: str) -> RestoreReceipt:
     )
 
 
-def failed_run(started: datetime) -> Run:
-    return Run(
-        id=job_id_of(started),
-        kind=RunKind.CREATE,
-        trigger=Trigger.SCHEDULED,
-        state=JobState.FAILED,
-        requested_by="schedule",
-        started=started,
-        finished=started,
-        error=JobError(status=507, detail="The disk is full.", code="not_enough_space"),
-    )
-
-
 def test_only_who_may_read_metrics_is_shown_them(
     client: TestClient, editor: TestClient, anonymous: TestClient, site: Site
 ) -> None:
@@ -98,7 +86,7 @@ def test_everybody_is_shown_public_metrics(settings: Settings) -> None:
 def test_the_metrics_are_what_was_done(client: TestClient, site: Site) -> None:
     created = jobs.run(site, tasks.creation(site, "me"))
     jobs.run(site, tasks.verifying(site, created.filename, "me", level=VerificationLevel.LIGHT))
-    history.add_run(site, failed_run(utc_now()))
+    add_run(site, utc_now(), JobState.FAILED)
     for number, (kind, outcome) in enumerate(
         [(Kind.BACKUP, "restored"), (Kind.BACKUP, "restored"), (Kind.UNDO, "rolled_back")]
     ):
@@ -138,8 +126,8 @@ def test_workers_that_cannot_share_their_numbers_on_a_full_disk_show_the_others(
 
 
 def test_counters_keep_what_the_history_has_forgotten(client: TestClient, site: Site) -> None:
-    history.add_run(site, failed_run(utc_now() - timedelta(days=3000)))
-    history.add_run(site, failed_run(utc_now()))
+    add_run(site, utc_now() - timedelta(days=3000), JobState.FAILED)
+    add_run(site, utc_now(), JobState.FAILED)
     assert history.count_runs(site) == 1
     assert scrape(client)["fastcms_backup_failures_total"]["create", "not_enough_space"] == 2
 

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from fastcms.backups import restoring, service
 from fastcms.backups.engine.pending import Phase, advance, fingerprint_of, read_marker, write_marker
 from fastcms.backups.folder import data_paths
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.config import Settings
 from fastcms.errors import (
     BackupError,
@@ -368,7 +368,7 @@ def test_root_does_not_work_on_another_users_site(stopped: Site) -> None:
     """What root leaves behind, locks and archives, the server's own user could not open."""
     subprocess.run([*AS_ROOT, "chown", "65534", stopped.settings.database_path], check=True)
     done = subprocess.run(
-        [*AS_ROOT, sys.executable, "-m", "fastcms.cli", "backup", "list", "--json"],
+        [*AS_ROOT, sys.executable, "-m", "fastcms", "backup", "list", "--json"],
         check=False,
         env=clean_environment() | {"FASTCMS_DATA_DIR": str(stopped.settings.data_dir)},
         capture_output=True,

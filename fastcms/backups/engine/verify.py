@@ -10,7 +10,7 @@ from pathlib import Path
 from fastcms.backups.engine.database_header import check_header
 from fastcms.backups.engine.refusals import corrupt, unsafe
 from fastcms.backups.engine.snapshot import KeepGoing, asking, omit_rows, open_snapshot
-from fastcms.errors import UnsupportedVersionError
+from fastcms.errors import NotEnoughSpaceError, UnsupportedVersionError
 from fastcms.sqlite import sqlite3
 
 CheckContents = Callable[[Path], None]
@@ -18,6 +18,8 @@ CheckContents = Callable[[Path], None]
 # About a hundred thousand tables and indexes, which SQLite takes 15 seconds to read.
 _SCHEMA_STEPS = 1_500_000
 _STEPS_BETWEEN_LOOKS = 10_000
+# The disk's fault, not the archive's.
+_DISK_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE")
 
 
 def prepare_database(
@@ -31,12 +33,13 @@ def prepare_database(
     """Check an extracted database whole, and delete the rows that must not come back.
 
     On disk: one file in rollback-journal mode, without side files.
-    Raises: CorruptArchiveError; UnsafeArchiveError; UnsupportedVersionError; what the callbacks raise.
+    Raises: CorruptArchiveError; UnsafeArchiveError; UnsupportedVersionError; NotEnoughSpaceError; what the
+    callbacks raise.
     """
     check_database(
         path, known_revisions=known_revisions, check_contents=check_contents, keep_going=keep_going
     )
-    with _damage_explained(), closing(open_snapshot(path)) as connection:
+    with _damage_explained(path), closing(open_snapshot(path)) as connection:
         omit_rows(connection, omit_rows_of)
         # An archive made by hand may hold a WAL-mode database, which could not be told from a live one.
         connection.execute("PRAGMA journal_mode=DELETE")
@@ -82,17 +85,22 @@ def open_unchanged(path: Path) -> Iterator[sqlite3.Connection]:
     """
     # immutable: a database in WAL mode would otherwise get a journal beside it.
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    with _damage_explained(), closing(sqlite3.connect(uri, uri=True)) as connection:
+    with _damage_explained(path), closing(sqlite3.connect(uri, uri=True)) as connection:
         for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "query_only=ON"):
             connection.execute(f"PRAGMA {pragma}")
         yield connection
 
 
 @contextmanager
-def _damage_explained() -> Iterator[None]:
+def _damage_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, ValueError) as error:  # ValueError: text that is no UTF-8
+        if getattr(error, "sqlite_errorname", "") in _DISK_FULL:
+            raise NotEnoughSpaceError(
+                f"The disk filled up while {path} was being prepared: {error}.",
+                hint="Delete old backups or other files on this disk, then try again.",
+            ) from error
         # What SQLite says may quote what is damaged: half characters, and a great many of them.
         reason = str(error)[:200].encode(errors="replace").decode()
         raise corrupt(f"database.db in the backup is damaged: {reason}.", code="database_damaged") from error

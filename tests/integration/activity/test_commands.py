@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,13 @@ def entries(folder: Path) -> list[dict[str, Any]]:
     assert status == 0
     found: list[dict[str, Any]] = json.loads(printed)["items"]
     return found
+
+
+def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path: Path) -> None:
+    fastcms(tmp_path, "admin", "create", "a@example.com")
+    fastcms(tmp_path, "backup", "import", os.fsdecode(b"\xff.zip"))
+    (found, _) = entries(tmp_path)
+    assert found["sentence"] == "Tried to import a backup from .zip"
 
 
 def test_commands_that_change_something_are_told_and_others_are_not(tmp_path: Path) -> None:

@@ -28,6 +28,10 @@ def created(number: int, *, who: Who = SCRIPT, minute: float = 0) -> Deed:
     return deed(f"Created {number}", who=who, minute=minute, action="record.create", run_sentence=run)
 
 
+def put(site: Site, runs: Runs, one: Deed) -> None:
+    service.write(site, lambda log: runs.put(log, one))
+
+
 def sentences(site: Site, **asked: str) -> list[str]:
     return [entry.sentence for entry in service.list_entries(site, **asked).items]  # type: ignore[arg-type] # as given
 
@@ -77,9 +81,9 @@ def test_the_oldest_go_when_there_are_too_many_or_after_two_years(
 def test_a_run_is_told_one_by_one_and_then_counted(site: Site) -> None:
     runs = Runs()
     for number in range(1240):
-        service.write(site, lambda log, number=number: runs.put(log, created(number, minute=number / 60)))  # type: ignore[misc]
+        put(site, runs, created(number, minute=number / 60))
         if number == 20:
-            service.write(site, lambda log: runs.put(log, deed("Deleted all")))
+            put(site, runs, deed("Deleted all"))
     listed = service.list_entries(site).items
     assert [entry.sentence for entry in listed[:2]] == ["Deleted all", "Created 1,230 more records in posts"]
     assert [entry.sentence for entry in listed[2:]] == [f"Created {number}" for number in reversed(range(10))]
@@ -94,10 +98,26 @@ def test_a_run_is_told_one_by_one_and_then_counted(site: Site) -> None:
 def test_another_person_or_a_pause_is_another_run(site: Site) -> None:
     runs = Runs()
     for number in range(11):
-        service.write(site, lambda log, number=number: runs.put(log, created(number)))  # type: ignore[misc]
-    service.write(site, lambda log: runs.put(log, created(50, who=ANNA)))
-    service.write(site, lambda log: runs.put(log, created(60, minute=11)))
-    assert sentences(site)[:3] == ["Created 60", "Created 50", "Created 1 more records in posts"]
+        put(site, runs, created(number))
+    put(site, runs, created(50, who=ANNA))
+    put(site, runs, created(60, minute=11))
+    assert sentences(site)[:3] == ["Created 60", "Created 50", "Created 10"]
+
+
+def test_a_run_goes_on_in_no_other_line_when_its_own_could_not_be_kept(site: Site) -> None:
+    runs = Runs()
+    for number in range(10):
+        put(site, runs, created(number))
+
+    def fail(log: sqlite3.Connection) -> None:
+        runs.put(log, created(10))
+        raise sqlite3.OperationalError("database or disk is full")
+
+    service.write(site, fail)
+    service.add(site, deed("Deleted all", minute=1))  # which takes the id that the run's line had
+    put(site, runs, created(11, minute=2))
+    put(site, runs, created(12, minute=3))
+    assert sentences(site)[:3] == ["Created 2 more records in posts", "Deleted all", "Created 9"]
 
 
 def test_what_is_recorded_is_there_after_a_flush_and_nobody_waits_for_it(site: Site) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,27 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from fastcms.backups import history, jobs, pruning, restoring, service
+from fastcms.backups import backup_notes, jobs, pinning, restoring, service
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import data_paths
-from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import (
     Job,
     JobError,
     JobKind,
     JobState,
-    Trigger,
     find_job,
-    job_id_of,
     list_jobs,
 )
-from fastcms.backups.schemas import CreatedBackup, SafetyCopyInfo
+from fastcms.backups.restore_schemas import SafetyCopyInfo
+from fastcms.backups.schemas import CreatedBackup
 from fastcms.database import utc_now
 from fastcms.errors import NotEnoughSpaceError
 from fastcms.site import Site
+from tests.conftest import wait_until
 from tests.integration.admin.conftest import Browser
+from tests.runs import add_run
 
 _HALF = Progress("writing the archive", 2_000_000, 4_000_000)
 
@@ -53,9 +52,8 @@ def running_job(site: Site, kind: JobKind = JobKind.CREATE, filename: str | None
 
 
 def wait_for(site: Site, job_id: str) -> Job:
-    while (job := find_job(site, job_id)).is_running:
-        time.sleep(0.02)
-    return job
+    wait_until(lambda: not find_job(site, job_id).is_running)
+    return find_job(site, job_id)
 
 
 def put_backups(site: Site, *days_ago: int) -> list[str]:
@@ -75,7 +73,7 @@ def test_a_new_site_waits_for_its_first_backup(admin_browser: Browser, site: Sit
     assert "Waiting for the first backup" in page
     assert "No backups yet" in page
     assert "none so far" in page
-    assert page.count(">Create Backup\n") + page.count("Create Backup") >= 1
+    assert "Create Backup" in page
     assert "Waiting for the first backup" in admin_browser.open("/").text
 
 
@@ -234,12 +232,12 @@ def test_a_pinned_backup_is_deleted_with_its_pin_once_its_name_is_typed(
     admin_browser: Browser, site: Site
 ) -> None:
     _newest, name, _oldest = put_backups(site, 0, 1, 2)
-    pruning.pin(site, name, "somebody")
+    pinning.pin(site, name, "somebody")
     path = f"/backups/{name}/delete"
     assert "somebody wants it kept. Deleting it unpins it." in admin_browser.open(path).text
     assert "the name that was typed is not that" in admin_browser.send(path, {}).text
     assert f"Deleted {name}." in admin_browser.send(path, {"confirm": name}).text
-    assert name not in history.read_notes(site)
+    assert name not in backup_notes.read_notes(site)
 
 
 def test_a_backup_that_became_grave_while_the_page_was_open_is_not_deleted(
@@ -247,7 +245,9 @@ def test_a_backup_that_became_grave_while_the_page_was_open_is_not_deleted(
 ) -> None:
     _newest, name, _oldest = put_backups(site, 0, 1, 2)
     assert 'name="confirm"' not in admin_browser.open(f"/backups/{name}/delete").text
-    history.note(site, name, verified="2026-11-20T00:00:00Z", verified_outcome="ok", verified_level="light")
+    backup_notes.note(
+        site, name, verified="2026-11-20T00:00:00Z", verified_outcome="ok", verified_level="light"
+    )
     refused = admin_browser.send(f"/backups/{name}/delete", {}, page="/backups")
     assert "the name that was typed is not that" in refused.text
     assert "It is the only backup that is known to be sound." in refused.text
@@ -274,18 +274,8 @@ def test_the_list_holds_failures_and_is_filtered(admin_browser: Browser, site: S
     newest, older = put_backups(site, 0, 3)
     started = utc_now() - timedelta(days=1)
     error = JobError(status=507, detail="The <disk> is full.", code="not_enough_space", hint="Make space.")
-    run = Run(
-        id=job_id_of(started),
-        kind=RunKind.CREATE,
-        trigger=Trigger.SCHEDULED,
-        state=JobState.FAILED,
-        requested_by="schedule",
-        started=started,
-        finished=started,
-        error=error,
-    )
-    history.add_run(site, run)
-    history.note(site, older, trigger="scheduled")
+    add_run(site, started, JobState.FAILED, error=error)
+    backup_notes.note(site, older, trigger="scheduled")
     rows = _rows(admin_browser.open("/backups").text)
     assert rows.index(newest) < rows.index("No backup was made") < rows.index(older)
     assert "The &lt;disk&gt; is full. Make space." in rows

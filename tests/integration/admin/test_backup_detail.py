@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from fastcms.backups import history, jobs, one_backup, pruning, restoring, service, tasks
+from fastcms.backups import backup_notes, jobs, one_backup, pinning, restoring, service, tasks
 from fastcms.backups.job_files import JobState, list_jobs
 from fastcms.content import service as content
 from fastcms.errors import ArchiveError
@@ -38,14 +38,14 @@ def damage(site: Site, filename: str) -> Path:
 def test_the_page_says_what_is_in_a_backup_and_what_the_site_has_now(
     admin_browser: Browser, site: Site, filename: str
 ) -> None:
-    pruning.pin(site, filename, "anna@example.com")
+    pinning.pin(site, filename, "anna@example.com")
     page = admin_browser.open(f"/backups/{filename}").text
     assert "posts" in page
-    assert "Its database has the same schema (0001) as now." in page
+    assert "Yes, as it is: its database has the same form as now (schema 0001)." in page
     assert "anna@example.com wants it kept" in page
     assert "It was not verified so far." in page
     assert f"{site.settings.backups_dir}/{filename}" in page
-    assert f"{history.read_notes(site, filename)[filename].crc32:08x}" in page
+    assert f"{backup_notes.read_notes(site, filename)[filename].crc32:08x}" in page
     assert "&lt;b&gt;Höhe&lt;b&gt;" in page
     assert "<b>Höhe" not in page
     for action in ("restore", "download", "unpin", "delete", "verify"):
@@ -55,7 +55,7 @@ def test_the_page_says_what_is_in_a_backup_and_what_the_site_has_now(
 def test_the_report_of_a_verification_is_told_in_words(
     admin_browser: Browser, site: Site, filename: str
 ) -> None:
-    jobs.run(site, tasks.verifying(site, filename, "me", level=history.VerificationLevel.LIGHT))
+    jobs.run(site, tasks.verifying(site, filename, "me", level=backup_notes.VerificationLevel.LIGHT))
     page = admin_browser.open(f"/backups/{filename}").text
     assert "Every byte is as it was written" in page
     assert "It was not restored as a test." in page
@@ -78,7 +78,7 @@ def test_a_damaged_backup_has_a_page_with_the_reason_and_what_to_do(
     assert "What is in this backup cannot be shown" in page.text
     assert "The archive is damaged: its end is missing." in page.text
     assert "It did not pass" in page.text
-    assert "Its database has the same schema" not in page.text
+    assert "its database has the same form" not in page.text
     assert "Do not rely on this backup." in page.text
     assert f"/admin/backups/{filename}/delete" in page.text
     assert admin_browser.open(f"/backups/{filename}/files").status_code == 422
@@ -107,7 +107,7 @@ def test_a_staged_restore_is_named_on_its_backups_page(
 def test_work_that_goes_on_with_a_backup_is_shown_on_its_page(
     admin_browser: Browser, site: Site, filename: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs.run(site, tasks.verifying(site, filename, "me", level=history.VerificationLevel.LIGHT))
+    jobs.run(site, tasks.verifying(site, filename, "me", level=backup_notes.VerificationLevel.LIGHT))
     [job, *others] = list_jobs(site)
     goes_on = job.model_copy(update={"state": JobState.RUNNING, "finished": None})
     monkeypatch.setattr(one_backup, "list_jobs", lambda _site: [goes_on, *others])

@@ -1,6 +1,5 @@
 """The page of backups."""
 
-import time
 from pathlib import Path
 
 from httpx2 import Response
@@ -9,6 +8,7 @@ from fastcms.backups import receiving, service
 from fastcms.backups.folder import alone, data_paths
 from fastcms.backups.job_files import find_job
 from fastcms.site import Site
+from tests.conftest import wait_until
 from tests.integration.admin.conftest import Browser
 
 
@@ -21,8 +21,7 @@ def create(browser: Browser, site: Site) -> str:
 def ended(site: Site, begun: Response) -> Response:
     """Wait until the job has ended that an answer has led to."""
     job_id = begun.url.params["job"]
-    while find_job(site, job_id).is_running:
-        time.sleep(0.02)
+    wait_until(lambda: not find_job(site, job_id).is_running)
     return begun
 
 

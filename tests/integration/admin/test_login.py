@@ -1,5 +1,7 @@
 """Log in, log out, and set up a new site, in the dashboard."""
 
+import re
+
 from fastcms.accounts import service
 from fastcms.site import Site
 from tests.conftest import ADMIN, PASSWORD
@@ -105,3 +107,18 @@ def test_a_form_that_cannot_be_read_is_refused_with_a_page(stranger: Browser) ->
     assert answer.status_code == 400
     assert "Nothing was saved" in answer.text
     assert "script-src" in answer.headers["content-security-policy"]
+
+
+def test_whoever_was_logged_out_while_they_filled_in_a_form_comes_back_to_its_page(
+    admin_browser: Browser,
+) -> None:
+    client = admin_browser.client
+    page = str(admin_browser.open("/backups").url)
+    token = re.search(r'name="csrftoken" value="([^"]+)"', admin_browser.open("/backups").text)
+    assert token is not None
+    admin_browser.send("/logout", {}, page="/backups")
+    form = {"csrftoken": token[1]}
+    sent = client.post("/admin/backups/create", data=form, headers={"Referer": page}, follow_redirects=True)
+    assert (sent.url.path, sent.url.params["next"]) == ("/admin/login", page)
+    elsewhere = client.post("/admin/backups/create", data=form, follow_redirects=True)
+    assert (elsewhere.url.path, dict(elsewhere.url.params)) == ("/admin/login", {})

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,17 +11,16 @@ from typing import NoReturn
 import pytest
 import time_machine
 
-from fastcms.backups import history, jobs, service, upkeep
+from fastcms.backups import jobs, service, upkeep
 from fastcms.backups.alarms import find_alarms, raise_alarms
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.pending import Kind, RestoreReceipt, add_receipt
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import data_paths
-from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import history_path
-from fastcms.backups.job_files import JobError, JobKind, JobState, Trigger, job_id_of
+from fastcms.backups.job_files import JobKind, JobState
 from fastcms.backups.jobs import Task
-from fastcms.backups.schemas import RestoreState
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.storage import measure_storage
 from fastcms.backups.upkeep import keeping_up, run_due
 from fastcms.config import Settings
@@ -32,9 +30,10 @@ from fastcms.locks import FileLock
 from fastcms.logs import configure_logs
 from fastcms.site import Site, new_site
 from fastcms.startup import serve_site, use_site
-from tests.conftest import AS_ROOT
+from tests.conftest import AS_ROOT, wait_until
 from tests.e2e.conftest import clean_environment
 from tests.far_side import FarSide, listening, refusing_host
+from tests.runs import add_run
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -78,25 +77,15 @@ def clock() -> Iterator[time_machine.Traveller]:
         yield clock
 
 
-def add_run(site: Site, state: JobState, filename: str | None = None) -> None:
+def note_backup(site: Site, state: JobState, filename: str | None = None) -> None:
     """What a backup leaves in the history, now."""
-    error = JobError(
-        status=507, detail="The disk is full.", code="not_enough_space", hint="Delete something."
-    )
-    history.add_run(
+    add_run(
         site,
-        Run(
-            id=job_id_of(utc_now()),
-            kind=RunKind.CREATE,
-            trigger=Trigger.SCHEDULED,
-            state=state,
-            requested_by="schedule",
-            backup_filename=filename,
-            started=utc_now(),
-            finished=utc_now() + timedelta(seconds=4),
-            size_bytes=newest(site).stat().st_size if filename else None,
-            error=error if state is JobState.FAILED else None,
-        ),
+        utc_now(),
+        state,
+        backup_filename=filename,
+        finished=utc_now() + timedelta(seconds=4),
+        size_bytes=newest(site).stat().st_size if filename else None,
     )
 
 
@@ -105,13 +94,13 @@ def newest(site: Site) -> Path:
 
 
 def fail(site: Site) -> None:
-    add_run(site, JobState.FAILED)
+    note_backup(site, JobState.FAILED)
 
 
 def succeed(site: Site) -> None:
     path = site.settings.backups_dir / f"backup_{utc_now():%Y%m%d_%H%M%S}.zip"
     path.write_bytes(newest(site).read_bytes())
-    add_run(site, JobState.SUCCEEDED, path.name)
+    note_backup(site, JobState.SUCCEEDED, path.name)
 
 
 def restore(site: Site, outcome: RestoreState, restore_id: str) -> None:
@@ -150,7 +139,7 @@ def test_an_alarm_is_told_at_once_then_daily_and_when_it_is_over(
     fail(watched)
     assert far_side.titles == ["Backups need attention", "Backups still need attention"]
     first, second = far_side.messages
-    assert "What to do: Delete something." in first["message"]
+    assert "What to do: Make space." in first["message"]
     assert "It has been so since" in second["message"]
     clock.shift(HOUR)
     succeed(watched)
@@ -397,9 +386,7 @@ def test_alarms_are_raised_while_a_backup_takes_long(
     newest(site).write_bytes(b"damaged")
     lock = FileLock(data_paths(site).backups_dir / ".upkeep_lock")
     with use_site(site, "a test"), lock.hold(), keeping_up(site):
-        deadline = time.monotonic() + 30
-        while not far_side.titles and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: far_side.titles)
     assert far_side.titles == ["Backups need attention"]
 
 

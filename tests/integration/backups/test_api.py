@@ -10,7 +10,7 @@ from fastcms.accounts.schemas import Scope
 from fastcms.accounts.service import create_token
 from fastcms.main import create_app
 from fastcms.site import Site
-from tests.conftest import ADMIN
+from tests.conftest import ADMIN, lasting_paths
 
 BACKUPS = "/api/v1/backups"
 
@@ -121,11 +121,11 @@ def test_a_name_that_is_no_backups_name_is_refused_and_touches_nothing(
     client: TestClient, site: Site, method: str, suffix: str
 ) -> None:
     (site.settings.backups_dir / "restores.jsonl").write_text("")
-    before = sorted(path.name for path in site.settings.data_dir.rglob("*"))
+    before = lasting_paths(site.settings.data_dir)
     for name in NAMES_OF_NO_BACKUP:
         answer = client.request(method, f"{BACKUPS}/{name}{suffix}")
         assert 400 <= answer.status_code < 500, name
-    assert sorted(path.name for path in site.settings.data_dir.rglob("*")) == before
+    assert lasting_paths(site.settings.data_dir) == before
 
 
 def routes(filename: str) -> list[tuple[str, str, Scope]]:

@@ -189,6 +189,21 @@ def test_an_index_that_a_power_cut_left_is_made_anew(site: Site, filename: str) 
     assert list_files(site, filename).total == 3
 
 
+def test_where_somebody_has_put_a_link_or_a_file_nothing_is_removed_that_it_leads_to(
+    site: Site, filename: str, tmp_path: Path
+) -> None:
+    folder, elsewhere = site.settings.backups_dir / ".contents", tmp_path / "elsewhere"
+    (elsewhere / "sub").mkdir(parents=True)
+    (elsewhere / "precious.txt").write_text("not ours")
+    folder.symlink_to(elsewhere)
+    assert list_files(site, filename).total
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["precious.txt", "sub"]
+    assert not folder.is_symlink()
+    archive_cache.remove_left_overs(site)
+    folder.write_text("no folder")
+    assert list_files(site, filename).total
+
+
 def test_only_a_few_indexes_are_kept_for_their_owner_alone_and_none_of_what_is_deleted(site: Site) -> None:
     made = service.create_backup(site).path
     names = [f"backup_20200101_00000{number}.zip" for number in range(6)]

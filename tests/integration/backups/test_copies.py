@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fastcms.backups import history
+from fastcms.backups import backup_notes, history
 from fastcms.backups.copies import (
     Checked,
     Copy,
@@ -79,7 +79,7 @@ def version_of(site: Site) -> int:
 
 def test_a_history_of_the_version_before_is_read_without_being_changed(old_site: Site) -> None:
     assert list_copies(old_site) == []
-    assert history.read_notes(old_site)["backup_20261101_020000.zip"].pinned_by == "Ada"
+    assert backup_notes.read_notes(old_site)["backup_20261101_020000.zip"].pinned_by == "Ada"
     assert version_of(old_site) == 1
 
 
@@ -87,7 +87,7 @@ def test_the_first_write_adds_the_table_and_keeps_everything(old_site: Site) -> 
     save_copies(old_site, [copy()])
     assert list_copies(old_site) == [copy()]
     assert version_of(old_site) == 2
-    assert history.read_notes(old_site)["backup_20261101_020000.zip"].pinned_by == "Ada"
+    assert backup_notes.read_notes(old_site)["backup_20261101_020000.zip"].pinned_by == "Ada"
     assert [run.backup_filename for run in history.list_runs(old_site)] == ["backup_20261101_020000.zip"]
     assert damaged_history(old_site) is None
 

@@ -11,7 +11,17 @@ import pytest
 import time_machine
 from pyrage.x25519 import Identity
 
-from fastcms.backups import copying, deletion, history, jobs, pruning, receiving, service
+from fastcms.backups import (
+    backup_notes,
+    copying,
+    deletion,
+    history,
+    jobs,
+    pinning,
+    pruning,
+    receiving,
+    service,
+)
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.copies import Checked, Copy, CopyState, list_copies
 from fastcms.backups.copying import copy_missing
@@ -180,7 +190,7 @@ def test_what_came_from_elsewhere_or_is_damaged_is_not_copied(
 ) -> None:
     site = make_site()
     damaged = make_backup(site, NOON - DAY)
-    history.note(site, damaged.filename, verified_outcome="failed")
+    backup_notes.note(site, damaged.filename, verified_outcome="failed")
     uploaded = make_backup(site, NOON - 2 * DAY)
     shutil.copy(uploaded.path, far.parent / "brought.zip")
     Path(uploaded.path).unlink()
@@ -192,7 +202,7 @@ def test_what_came_from_elsewhere_or_is_damaged_is_not_copied(
 def test_a_damaged_backup_is_found_out_while_it_is_copied(make_site: Callable[..., Site], far: Path) -> None:
     site = make_site()
     backup = service.create_backup(site)
-    history.note(site, backup.filename, crc32=backup.crc32)
+    backup_notes.note(site, backup.filename, crc32=backup.crc32)
     with Path(backup.path).open("r+b") as file:
         file.seek(100)
         file.write(b"\xff")
@@ -570,7 +580,7 @@ def test_a_pinned_backup_stays_there_too(
 ) -> None:
     site = make_site("?keep_last=1")
     make_backup(site, NOON)
-    pruning.pin(site, "backup_20261123_120000.zip", "Ada")
+    pinning.pin(site, "backup_20261123_120000.zip", "Ada")
     for day in range(3):
         clock.move_to(NOON + day * DAY)
         if day:

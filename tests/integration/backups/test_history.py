@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import time_machine
 
-from fastcms.backups import history, jobs, service, tasks
+from fastcms.backups import backup_notes, history, jobs, service, tasks
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import damaged_history, history_path, mend_history
 from fastcms.backups.job_files import JobState, Trigger
@@ -80,13 +80,13 @@ def test_a_run_is_kept_once(site: Site) -> None:
 
 
 def test_notes_and_marks_keep_the_latest(site: Site) -> None:
-    history.note(site, "a.zip", trigger=Trigger.SCHEDULED, seconds=1.5)
-    history.note(site, "a.zip", pinned="2026-11-23", pinned_by="me")
-    assert history.read_notes(site)["a.zip"] == history.Notes(
+    backup_notes.note(site, "a.zip", trigger=Trigger.SCHEDULED, seconds=1.5)
+    backup_notes.note(site, "a.zip", pinned="2026-11-23", pinned_by="me")
+    assert backup_notes.read_notes(site)["a.zip"] == backup_notes.Notes(
         "a.zip", trigger="scheduled", seconds=1.5, pinned="2026-11-23", pinned_by="me"
     )
-    history.forget_notes(site, "a.zip")
-    assert history.read_notes(site) == {}
+    backup_notes.forget_notes(site, "a.zip")
+    assert backup_notes.read_notes(site) == {}
     assert history.read_mark(site, "x") is None
     history.write_mark(site, "x", {"since": 1})
     history.write_mark(site, "x", {"since": 2})
@@ -117,7 +117,7 @@ def test_a_damaged_history_is_set_aside_and_begun_anew(site: Site) -> None:
 @pytest.mark.parametrize("table", ["runs", "notes", "marks"])
 def test_one_damaged_page_is_noticed_and_the_history_begun_anew(site: Site, table: str) -> None:
     history.add_run(site, run(1))
-    history.note(site, "a.zip", seconds=1)
+    backup_notes.note(site, "a.zip", seconds=1)
     path = history_path(site)
     damage_page(path, table)
     assert damaged_history(site) == path
@@ -125,7 +125,7 @@ def test_one_damaged_page_is_noticed_and_the_history_begun_anew(site: Site, tabl
     (kept,) = path.parent.glob("history.db.damaged-*")
     assert damaged_history(site) == kept
     history.add_run(site, run(2))
-    assert (len(history.list_runs(site)), history.read_notes(site)) == (1, {})
+    assert (len(history.list_runs(site)), backup_notes.read_notes(site)) == (1, {})
 
 
 def test_what_does_not_fit_a_damaged_page_is_noted_in_a_new_history(site: Site) -> None:
@@ -163,7 +163,7 @@ def test_on_a_full_disk_the_journal_needs_no_more_space_however_the_history_has_
     remove(site.settings.backups_dir)
     site.settings.backups_dir.symlink_to(small_disk)
     for number in range(0, 400, 10):
-        history.note(site, f"backup_{number}", report="x" * (number * 37 % 3000))
+        backup_notes.note(site, f"backup_{number}", report="x" * (number * 37 % 3000))
         fill(small_disk / "filler")
         for failed in range(number, number + 10):
             history.add_run(site, run(failed, state=JobState.FAILED))

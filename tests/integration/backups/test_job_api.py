@@ -17,6 +17,7 @@ from fastcms.main import create_app
 from fastcms.media.service import TRASH_LOCK_NAME
 from fastcms.site import Site, new_site
 from fastcms.startup import serve_site
+from tests.conftest import lasting_paths
 
 BACKUPS = "/api/v1/backups"
 ASYNC = {"Prefer": "respond-async"}
@@ -174,11 +175,10 @@ def test_a_damaged_backup_is_found_by_its_verification_which_leaves_nothing(
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
-    before = sorted(site.settings.data_dir.rglob("*"))
+    before = lasting_paths(site.settings.data_dir)
     answer = client.post(f"{BACKUPS}/{made['filename']}/verify")
     assert answer.status_code == 422
-    after = [found for found in sorted(site.settings.data_dir.rglob("*")) if ".jobs" not in found.parts]
-    assert after == [found for found in before if ".jobs" not in found.parts]
+    assert lasting_paths(site.settings.data_dir) == before
 
 
 def test_a_job_that_is_not_there_is_not_found_anywhere(client: TestClient) -> None:

@@ -5,14 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fastcms.backups import history, history_file, service
-from fastcms.backups.history import Run, RunKind
+from fastcms.backups import backup_notes, history_file, service
+from fastcms.backups.history import RunKind
 from fastcms.backups.history_file import history_path
-from fastcms.backups.job_files import Job, JobError, JobKind, JobState, Trigger, job_id_of
+from fastcms.backups.job_files import Job, JobKind, JobState, job_id_of
 from fastcms.backups.listing import ROWS_PER_PAGE, Listing, Shown, Verdict, list_rows, verdict_of
-from fastcms.backups.schemas import SafetyCopyInfo
+from fastcms.backups.restore_schemas import SafetyCopyInfo
 from fastcms.config import Settings
 from fastcms.site import Site, new_site
+from tests.runs import add_run
 
 _NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -28,26 +29,14 @@ def put_backup(site: Site, created: datetime, **notes: str | float) -> str:
     name = f"backup_{created:%Y%m%d_%H%M%S}.zip"
     (site.settings.backups_dir / name).write_bytes(b"not opened for a list")
     if notes:
-        history.note(site, name, **notes)
+        backup_notes.note(site, name, **notes)
     return name
 
 
 def fail(
     site: Site, started: datetime, kind: RunKind = RunKind.CREATE, state: JobState = JobState.FAILED
 ) -> str:
-    error = JobError(status=507, detail="There is no space.", code="not_enough_space", hint="Make some.")
-    run = Run(
-        id=job_id_of(started),
-        kind=kind,
-        trigger=Trigger.SCHEDULED,
-        state=state,
-        requested_by="schedule",
-        started=started,
-        finished=started,
-        error=error,
-    )
-    history.add_run(site, run)
-    return run.id
+    return add_run(site, started, state, kind=kind).id
 
 
 def show(site: Site, shown: Shown = Shown.ALL, page: int = 1, jobs: list[Job] | None = None) -> Listing:
@@ -72,7 +61,7 @@ def test_what_failed_stands_between_the_backups_by_time(site: Site) -> None:
     assert names(listing) == [newer, failed, older, refused]
     assert listing.rows[1].failure is not None
     assert listing.rows[1].failure.error is not None
-    assert listing.rows[1].failure.error.detail == "There is no space."
+    assert listing.rows[1].failure.error.detail == "The disk is full."
 
 
 def test_a_job_that_was_killed_is_there_before_the_history_has_it(site: Site) -> None:

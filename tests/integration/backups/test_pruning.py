@@ -7,10 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from fastcms.backups import deletion, history, jobs, pruning, receiving, restoring, service, tasks
+from fastcms.backups import (
+    backup_notes,
+    deletion,
+    history,
+    jobs,
+    pinning,
+    pruning,
+    receiving,
+    restoring,
+    service,
+    tasks,
+)
+from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.engine.progress import Progress
-from fastcms.backups.history import Run, RunKind, VerificationLevel, VerificationOutcome
+from fastcms.backups.history import RunKind
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import (
     Job,
@@ -28,6 +40,7 @@ from fastcms.database import utc_now
 from fastcms.errors import BackupBusyError, BackupError, BackupNotFoundError, ConflictError
 from fastcms.site import Site, make_folders, new_site
 from tests.conftest import AS_ROOT
+from tests.runs import add_run
 
 NEWEST = "backup_20210101_020000.zip"
 OLD = "backup_20200101_020000.zip"
@@ -79,22 +92,8 @@ def reasons(site: Site) -> dict[str, list[str]]:
     }
 
 
-def add_run(site: Site, state: JobState) -> None:
-    now = utc_now()
-    run = Run(
-        id=job_id_of(now),
-        kind=RunKind.CREATE,
-        trigger=Trigger.SCHEDULED,
-        state=state,
-        requested_by="schedule",
-        started=now,
-        finished=now,
-    )
-    history.add_run(site, run)
-
-
 def note_verified(site: Site, filename: str, level: VerificationLevel) -> None:
-    history.note(site, filename, verified_outcome=VerificationOutcome.OK, verified_level=level)
+    backup_notes.note(site, filename, verified_outcome=VerificationOutcome.OK, verified_level=level)
 
 
 def job_of(kind: JobKind, backup_filename: str | None = None) -> Job:
@@ -112,12 +111,12 @@ def job_of(kind: JobKind, backup_filename: str | None = None) -> Job:
 
 def test_what_no_rule_keeps_is_removed_with_its_notes_and_history_says_so(site: Site) -> None:
     size_bytes = path_of(site, OLD).stat().st_size
-    history.note(site, OLD, seconds=1.0)
+    backup_notes.note(site, OLD, seconds=1.0)
     assert reasons(site) == {NEWEST: ["newest", "last"], OLD: ["not_kept"], OLDER: ["not_kept"]}
     pruned = pruning.prune(site, "schedule", Trigger.SCHEDULED)
     assert pruned.model_dump() == {"removed": [OLDER, OLD], "removed_bytes": 2 * size_bytes, "failed": {}}
     assert names(site) == [NEWEST]
-    assert history.read_notes(site) == {}
+    assert backup_notes.read_notes(site) == {}
     [run] = history.list_runs(site, kind=RunKind.PRUNE)
     assert (run.state, run.requested_by, run.trigger) == ("succeeded", "schedule", "scheduled")
     assert run.details == {"removed": [OLDER, OLD], "bytes": 2 * size_bytes, "failed": {}}
@@ -130,9 +129,9 @@ def test_pinned_uploaded_staged_and_verified_ones_stay(real: Site) -> None:
     uploaded, verified = "backup_20180101_020000.zip", "backup_20170101_020000.zip"
     for filename in (uploaded, verified):
         shutil.copy(path_of(real, newest), path_of(real, filename))
-    pruning.pin(real, OLDER, "somebody")
+    pinning.pin(real, OLDER, "somebody")
     record_path(path_of(real, uploaded)).write_text("{}")
-    history.note(real, verified, verified_outcome=VerificationOutcome.OK)
+    backup_notes.note(real, verified, verified_outcome=VerificationOutcome.OK)
     restoring.stage_restore(real, OLD, "somebody")
     assert reasons(real) == {
         newest: ["newest", "last"],
@@ -143,7 +142,7 @@ def test_pinned_uploaded_staged_and_verified_ones_stay(real: Site) -> None:
     }
     assert pruning.prune(real, "somebody").removed == []
     restoring.cancel_restore(real)
-    pruning.unpin(real, OLDER)
+    pinning.unpin(real, OLDER)
     assert pruning.prune(real, "somebody").removed == [OLDER, OLD]
 
 
@@ -157,40 +156,40 @@ def test_what_was_restored_as_a_test_stays_until_a_newer_one_was(site: Site) -> 
 
 
 def test_while_the_newest_backup_is_damaged_nothing_is_removed(site: Site) -> None:
-    history.note(site, NEWEST, verified_outcome=VerificationOutcome.FAILED)
+    backup_notes.note(site, NEWEST, verified_outcome=VerificationOutcome.FAILED)
     assert pruning.prune(site, "somebody").removed == []
     assert reasons(site)[OLDER] == ["nothing_goes"]
 
 
 def test_a_damaged_backup_does_not_push_a_sound_one_out(site: Site) -> None:
-    history.note(site, OLD, verified_outcome=VerificationOutcome.FAILED)
+    backup_notes.note(site, OLD, verified_outcome=VerificationOutcome.FAILED)
     change_settings(site, {"keep_last": 2})
     assert pruning.prune(site, "somebody").removed == []
-    history.note(site, OLD, verified_outcome=VerificationOutcome.OK)
+    backup_notes.note(site, OLD, verified_outcome=VerificationOutcome.OK)
     assert pruning.prune(site, "somebody").removed == [OLDER]
 
 
 def test_after_a_failed_backup_nothing_is_removed_until_one_succeeds(site: Site) -> None:
-    add_run(site, JobState.FAILED)
-    add_run(site, JobState.CANCELLED)
+    add_run(site, utc_now(), JobState.FAILED)
+    add_run(site, utc_now(), JobState.CANCELLED)
     assert all("nothing_goes" in found for found in reasons(site).values())
     assert pruning.prune(site, "somebody").removed == []
     [message] = {reason.message for d in pruning.plan(site) for reason in d.reasons if d.filename == OLD}
     assert message == "the latest backup failed: nothing is removed until one succeeds"
-    add_run(site, JobState.SUCCEEDED)
+    add_run(site, utc_now(), JobState.SUCCEEDED)
     assert len(pruning.prune(site, "somebody").removed) == 2
 
 
 def test_a_backup_that_was_killed_has_failed(site: Site) -> None:
     """Nobody has put it into history yet."""
-    add_run(site, JobState.SUCCEEDED)
+    add_run(site, utc_now(), JobState.SUCCEEDED)
     make_folders(jobs_dir(site))
     replace_job(jobs_dir(site), job_of(JobKind.CREATE))
     assert pruning.prune(site, "somebody").removed == []
 
 
 def lose_history(site: Site) -> None:
-    history.note(site, OLD, pinned="2020-01-01T00:00:00.000000Z", pinned_by="somebody")
+    backup_notes.note(site, OLD, pinned="2020-01-01T00:00:00.000000Z", pinned_by="somebody")
     history_path(site).write_bytes(b"no database " * 1000)
 
 
@@ -213,7 +212,7 @@ def test_nothing_is_removed_while_the_history_cannot_be_read(site: Site) -> None
     with pytest.raises(BackupError, match="Reading the history of backups failed"):
         pruning.prune(site, "somebody")
     with pytest.raises(BackupError) as caught:
-        pruning.pin(site, OLD, "somebody")
+        pinning.pin(site, OLD, "somebody")
     assert caught.value.code == "pin_failed"
     assert len(names(site)) == 3
 
@@ -296,21 +295,21 @@ def test_a_backup_that_cannot_be_removed_keeps_no_other_one_and_is_told_of(
 
 
 def test_a_deletion_by_hand_is_noted_and_its_notes_are_forgotten(site: Site) -> None:
-    history.note(site, OLD, seconds=1.0)
+    backup_notes.note(site, OLD, seconds=1.0)
     deletion.delete_backup(site, OLD, "somebody")
     [run] = history.list_runs(site)
     assert (run.kind, run.backup_filename, run.requested_by) == ("delete", OLD, "somebody")
     assert run.size_bytes == path_of(site, OLDER).stat().st_size
-    assert history.read_notes(site) == {}
+    assert backup_notes.read_notes(site) == {}
 
 
 def test_a_pinned_backup_is_not_deleted_by_hand_before_it_is_unpinned(site: Site) -> None:
-    pruning.pin(site, OLD, "somebody")
-    pruning.pin(site, OLD, "somebody else")
+    pinning.pin(site, OLD, "somebody")
+    pinning.pin(site, OLD, "somebody else")
     with pytest.raises(ConflictError, match="is pinned: somebody wants it kept") as caught:
         deletion.delete_backup(site, OLD, "me")
     assert caught.value.code == "backup_pinned"
-    pruning.unpin(site, OLD)
+    pinning.unpin(site, OLD)
     deletion.delete_backup(site, OLD, "me")
     assert OLD not in names(site)
 
@@ -320,7 +319,7 @@ def test_an_archive_that_comes_again_has_no_notes_of_the_one_that_was_removed_by
 ) -> None:
     newest, *_ = names(real)
     copy = Path(shutil.copy(path_of(real, newest), tmp_path / "copy.zip"))
-    pruning.pin(real, newest, "somebody")
+    pinning.pin(real, newest, "somebody")
     path_of(real, newest).unlink()
     assert receiving.import_archive(real, copy, "somebody").filename == newest
     assert service.find_backup(real, newest).notes.pinned is None

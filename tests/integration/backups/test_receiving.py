@@ -32,7 +32,7 @@ from fastcms.main import create_app
 from fastcms.media import service as media
 from fastcms.site import Site
 from fastcms.sqlite import sqlite3
-from tests.conftest import ADMIN, PASSWORD
+from tests.conftest import ADMIN, PASSWORD, lasting_paths
 from tests.e2e.conftest import clean_environment
 
 BACKUPS = "/api/v1/backups"
@@ -215,19 +215,10 @@ def hostile(foreign: Path, target: Path) -> Path:
     return pack(target, content | {"database.db": database.read_bytes()})
 
 
-def all_but_jobs(site: Site) -> list[Path]:
-    """What is in the data folder; a refused upload may have been a job that failed, and be in the history."""
-    jobs = site.settings.backups_dir / ".jobs"
-    found = sorted(site.settings.data_dir.rglob("*"))
-    return [
-        path for path in found if not path.is_relative_to(jobs) and not path.name.startswith("history.db")
-    ]
-
-
 def test_what_is_refused_leaves_nothing_and_the_site_untouched(
     client: TestClient, site: Site, foreign: Path, tmp_path: Path
 ) -> None:
-    before = all_but_jobs(site)
+    before = lasting_paths(site.settings.data_dir)
     damaged = bytearray(foreign.read_bytes())
     damaged[damaged.index(PICTURE[:20])] ^= 1
     archives = {
@@ -246,7 +237,7 @@ def test_what_is_refused_leaves_nothing_and_the_site_untouched(
         assert problem["hint"]
         assert left_in(site) == [], name
     assert client.get(BACKUPS).json()["total"] == 0
-    assert all_but_jobs(site) == before
+    assert lasting_paths(site.settings.data_dir) == before
 
 
 def test_only_an_admin_may_upload(

@@ -358,3 +358,11 @@ def test_a_site_without_folders_can_be_measured(settings: Settings) -> None:
     assert not settings.data_dir.exists()
     make_folders(settings.data_dir)
     assert describe_status(new_site(settings)).state == "waiting"
+
+
+def test_backups_whose_disk_is_not_there_any_more_are_missed_though_the_history_went_with_it(
+    backed_up: Site,
+) -> None:
+    backed_up.settings.backups_dir.rename(backed_up.settings.data_dir / "unmounted")
+    backed_up.settings.backups_dir.mkdir()
+    assert seen(backed_up) == ("attention", {"backups_gone"})

@@ -7,10 +7,11 @@ from fastapi.testclient import TestClient
 
 from fastcms.accounts.schemas import Scope
 from fastcms.accounts.service import create_token
-from fastcms.backups import history, jobs, tasks
-from fastcms.backups.history import Run, RunKind
-from fastcms.backups.job_files import JobError, JobState, Trigger
+from fastcms.backups import jobs, tasks
+from fastcms.backups.history import RunKind
+from fastcms.backups.job_files import JobState
 from fastcms.site import Site
+from tests.runs import add_run
 
 BACKUPS = "/api/v1/backups"
 NOON = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -19,22 +20,8 @@ NOON = datetime(2026, 6, 30, 12, tzinfo=UTC)
 def add_runs(site: Site, count: int) -> None:
     for number in range(count):
         started = NOON + timedelta(minutes=number)
-        is_failed = number % 2 == 1
-        history.add_run(
-            site,
-            Run(
-                id=f"{started:%Y%m%d_%H%M%S_%f}",
-                kind=RunKind.CREATE if number < 4 else RunKind.VERIFY,
-                trigger=Trigger.SCHEDULED,
-                state=JobState.FAILED if is_failed else JobState.SUCCEEDED,
-                requested_by="schedule",
-                started=started,
-                finished=started,
-                error=JobError(status=507, detail="The disk is full.", code="not_enough_space")
-                if is_failed
-                else None,
-            ),
-        )
+        state = JobState.FAILED if number % 2 else JobState.SUCCEEDED
+        add_run(site, started, state, kind=RunKind.CREATE if number < 4 else RunKind.VERIFY)
 
 
 def test_the_status_says_what_is_so(client: TestClient, site: Site) -> None:
@@ -93,4 +80,4 @@ def test_the_last_thirty_days_are_told(client: TestClient) -> None:
     assert (days["timezone"], days["items"][-1]["made"]) == ("UTC", 1)
     assert days["items"][-1]["state"] == "ok"
     assert days["counts"] == {"ok": 1, "unknown": 29}
-    assert days["sentence"] == "The last 30 days: 1 backed up, 29 not known."
+    assert days["sentence"] == "The last 30 days: 1 backed up, 29 no record."

@@ -9,17 +9,17 @@ from io import BytesIO
 import pytest
 from fastapi.testclient import TestClient
 
-from fastcms.backups import history, jobs, tasks
+from fastcms.backups import backup_notes, history, jobs, tasks
 from fastcms.backups.deletion import delete_backup
-from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import write
-from fastcms.backups.job_files import JobState, Trigger, job_id_of
+from fastcms.backups.job_files import job_id_of
 from fastcms.backups.service import create_backup
 from fastcms.backups.trends import find_trends
 from fastcms.config import Settings
 from fastcms.database import format_utc
 from fastcms.media.service import add_file
 from fastcms.site import Site, make_folders, new_site
+from tests.runs import add_run
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -34,20 +34,13 @@ def folder(settings: Settings) -> Site:
 
 def remember(site: Site, days_ago: float, size_bytes: int, seconds: float = 4, **counts: int) -> None:
     started = NOW - days_ago * DAY
-    history.add_run(
+    add_run(
         site,
-        Run(
-            id=job_id_of(started),
-            kind=RunKind.CREATE,
-            trigger=Trigger.SCHEDULED,
-            state=JobState.SUCCEEDED,
-            requested_by="schedule",
-            backup_filename=f"backup_{started:%Y%m%d_%H%M%S}.zip",
-            started=started,
-            finished=started + timedelta(seconds=seconds),
-            size_bytes=size_bytes,
-            details={"counts": counts} if counts else {},
-        ),
+        started,
+        backup_filename=f"backup_{started:%Y%m%d_%H%M%S}.zip",
+        finished=started + timedelta(seconds=seconds),
+        size_bytes=size_bytes,
+        details={"counts": counts} if counts else {},
     )
 
 
@@ -113,7 +106,7 @@ def test_a_disk_that_fills_up_names_the_day(folder: Site) -> None:
 
 def test_backups_that_only_the_folder_knows_are_drawn(client: TestClient, site: Site) -> None:
     backup = create_backup(site)  # without a job, as if the history had been lost since
-    history.note(site, backup.filename, seconds=2.5)
+    backup_notes.note(site, backup.filename, seconds=2.5)
     trends = find_trends(site)
     assert [(point.size_bytes, point.seconds) for point in trends.backups] == [(backup.size_bytes, 2.5)]
 

@@ -30,7 +30,7 @@ from fastcms.errors import BackupBusyError, BackupError
 from fastcms.site import Site, new_site
 from fastcms.sqlite import sqlite3
 from fastcms.startup import serve_site, use_site
-from tests.conftest import AS_ROOT
+from tests.conftest import AS_ROOT, wait_until
 from tests.e2e.conftest import clean_environment
 
 DAY = timedelta(days=1)
@@ -95,13 +95,6 @@ def make_due(site: Site, duty: Duty = Duty.BACKUP) -> None:
 
 def kinds_of(runs: list[history.Run]) -> list[tuple[str, str]]:
     return [(run.kind, run.state) for run in runs]
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_server_that_is_stopped_after_its_backup_begins_nothing_more(

@@ -16,14 +16,15 @@ from fastapi.testclient import TestClient
 from fastcms.accounts.schemas import Scope
 from fastcms.accounts.service import create_token
 from fastcms.backups import service, verification
+from fastcms.backups.backup_notes import Notes, VerificationLevel
 from fastcms.backups.engine.progress import Progress
-from fastcms.backups.history import Notes, VerificationLevel
 from fastcms.config import Settings
 from fastcms.content import service as content
 from fastcms.errors import ArchiveError, JobCancelledError, NotEnoughSpaceError
 from fastcms.site import Site, new_site
+from tests.conftest import lasting_paths, wait_until
 from tests.e2e.conftest import clean_environment
-from tests.e2e.test_jobs import children_of, wait_until
+from tests.e2e.test_jobs import children_of
 
 BACKUPS = "/api/v1/backups"
 LIGHT, FULL = VerificationLevel.LIGHT, VerificationLevel.FULL
@@ -51,10 +52,6 @@ def filled(client: TestClient, site: Site) -> Site:
 
 def noted(site: Site, filename: str) -> Notes:
     return service.find_backup(site, filename).notes
-
-
-def everything_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.parent.name != ".jobs")
 
 
 def put_by_hand(site: Site, source: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
@@ -88,7 +85,7 @@ def test_in_full_a_site_is_restored_from_it_started_and_read(
     url = f"{BACKUPS}/{made['filename']}"
     assert client.get(f"{url}/verification").json()["code"] == "backup_not_verified"
     client.post("/api/v1/collections/posts/records", json={"data": {"title": "since then"}})
-    before = everything_in(filled.settings.data_dir)
+    before = lasting_paths(filled.settings.data_dir)
     # Nothing of the live site's environment concerns the one that is restored.
     monkeypatch.setenv("FASTCMS_DATA_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("fastcms_session_hours", "no number")
@@ -116,7 +113,7 @@ def test_in_full_a_site_is_restored_from_it_started_and_read(
     assert trial["seconds"].keys() == {"extract", "check", "sync", "start", "read"}
     shown = client.get(f"{url}/verification").json()
     assert (shown["outcome"], shown["level"], shown["error"], shown["report"]) == ("ok", "full", None, report)
-    assert everything_in(filled.settings.data_dir) == before
+    assert lasting_paths(filled.settings.data_dir) == before
     assert not (tmp_path / "elsewhere").exists()
 
 

@@ -88,7 +88,7 @@ def test_a_read_only_disk_is_found(stopped: Site, mount: Mount) -> None:
 
 def test_an_old_sqlite_is_named(stopped: Site) -> None:
     """As on a machine for which there is no wheel of pysqlite3."""
-    program = "import sys; sys.modules['pysqlite3'] = None; from fastcms.cli import main; main()"
+    program = "import sys; sys.modules['pysqlite3'] = None; from fastcms.__main__ import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "doctor", "--json"],
         env=clean_environment() | {"FASTCMS_DATA_DIR": str(stopped.settings.data_dir)},

@@ -63,7 +63,7 @@ RESTORES: dict[str, tuple[Callable[[Site], object], set[str]]] = {
     "interrupted": (interrupt, {"restore_interrupted"}),
     "with a marker of somebody else": (
         lambda site: add_private_file(data(site, "backups/.restore_pending")),
-        {"restore_marker_unreadable"},
+        {"restore_marker_unreadable", "backup_warning"},
     ),
     "with such a marker moved aside": (
         lambda site: add_private_file(data(site, "backups/.restore_pending.unreadable")),
@@ -81,7 +81,7 @@ RESTORES: dict[str, tuple[Callable[[Site], object], set[str]]] = {
     ),
     "interrupted, then with a marker of somebody else": (
         spoil_the_marker,
-        {"restore_marker_unreadable", "restore_marker_lost"},
+        {"restore_marker_unreadable", "restore_marker_lost", "backup_warning"},
     ),
     "done": (restore, {"safety_copy"}),
     "rolled back": (fail_to_restore, {"restore_rolled_back"}),

@@ -7,13 +7,12 @@ import pytest
 from fastcms.backups import history, schedule
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.days import Day, Days, DayState, list_days
-from fastcms.backups.history import Run, RunKind
+from fastcms.backups.history import RunKind
 from fastcms.backups.job_files import (
     Job,
     JobError,
     JobKind,
     JobState,
-    Trigger,
     job_id_of,
     jobs_dir,
     lock_of,
@@ -23,6 +22,7 @@ from fastcms.backups.schedule import Duty
 from fastcms.backups.schedule_history import held_schedules, note_schedule
 from fastcms.config import Settings
 from fastcms.site import Site, make_folders, new_site
+from tests.runs import add_run
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 # A Wednesday, and the default schedule is 2:00 UTC.
@@ -54,20 +54,15 @@ def run(
     reason: str = "No space.",
     problems: int = 0,
 ) -> None:
-    history.add_run(
+    add_run(
         site,
-        Run(
-            id=job_id_of(started),
-            kind=kind,
-            trigger=Trigger.SCHEDULED,
-            state=state,
-            requested_by="schedule",
-            backup_filename=f"backup_{started:%Y%m%d_%H%M%S}.zip",
-            started=started,
-            finished=started + timedelta(seconds=4),
-            error=JobError(status=507, detail=reason, code="x") if state is JobState.FAILED else None,
-            details={"problem_count": problems} if problems else {},
-        ),
+        started,
+        state,
+        kind=kind,
+        backup_filename=f"backup_{started:%Y%m%d_%H%M%S}.zip",
+        finished=started + timedelta(seconds=4),
+        error=JobError(status=507, detail=reason, code="x") if state is JobState.FAILED else None,
+        details={"problem_count": problems} if problems else {},
     )
 
 
@@ -95,7 +90,7 @@ def test_there_are_thirty_days_and_the_last_one_is_today(scheduled: Site) -> Non
 def test_of_a_site_that_nobody_has_looked_at_nothing_is_claimed(site: Site) -> None:
     assert days(site).counts == {"unknown": 30}
     assert today(site)[1] == "No backup was made. Whether one was due is not known."
-    assert days(site).items[0].sentence == "Nothing is known of this day."
+    assert days(site).items[0].sentence == "There is no record of this day."
 
 
 def test_days_before_the_schedule_was_known_are_not_overdue(site: Site) -> None:
@@ -107,7 +102,7 @@ def test_days_before_the_schedule_was_known_are_not_overdue(site: Site) -> None:
     assert states[10:24] == ["unknown"] * 14  # the history is known, the schedule is not
     assert states[24] == "none_expected"  # it was looked at after 2:00
     assert states[25:] == ["overdue"] * 5
-    assert on(site, date(2026, 5, 15)).sentence == "Nothing is known of this day."
+    assert on(site, date(2026, 5, 15)).sentence == "There is no record of this day."
     assert "Whether one was due is not known" in on(site, date(2026, 5, 25)).sentence
 
 

@@ -299,6 +299,6 @@ def test_the_speed_is_that_of_the_latest_seconds_and_begins_anew_with_what_is_co
     monkeypatch.setattr("fastcms.backups.jobs.time.monotonic", lambda: now)
     speed = jobs._Speed()
     measured = []
-    for now, done_bytes in [(0, 0), (1, 100), (2, 200), (12, 1200), (14, 5200), (15, 0), (16, 50)]:  # noqa: B007
+    for now, done_bytes in [(0, 0), (0.5, 1), (1, 100), (2, 200), (12, 1200), (14, 5200), (15, 0), (16, 50)]:  # noqa: B007
         measured.append(speed.measure(done_bytes))
-    assert measured == [None, 100, 100, 100, 2000, None, 50]
+    assert measured == [None, None, 100, 100, 100, 2000, None, 50]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fastcms.backups.history import Notes
+from fastcms.backups.backup_notes import Notes
 from fastcms.backups.loss import LossCode, find_losses
 from fastcms.backups.schemas import Backup, BackupKind
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from fastcms.backups.backup_notes import Notes
 from fastcms.backups.backup_settings import BackupSettings, read_settings
 from fastcms.backups.creation import RESTORE_REFUSED
 from fastcms.backups.elsewhere import DestinationState, Elsewhere, FailedCopy
 from fastcms.backups.engine.pending import RestoreReceipt
-from fastcms.backups.history import Notes
 from fastcms.backups.job_files import Trigger
 from fastcms.backups.reasons import Facts, Failure, Reason, find_reasons
 from fastcms.backups.schemas import Backup
@@ -89,7 +89,7 @@ SOUND = backup(**verified(HOUR))
 
 def elsewhere(problem: str | None = None, uncopied: timedelta | None = None, **found: Any) -> dict[str, Any]:
     """One destination, as it was found."""
-    nothing = dict.fromkeys(DestinationState.model_fields)
+    nothing: dict[str, Any] = dict.fromkeys(DestinationState.model_fields)
     counts = {"copied": 1, "copied_bytes": 1000, "waiting": 0, "failed": 0, "others": 0}
     state = DestinationState.model_construct(
         **nothing | counts | {"id": "1a2b3c4d", "place": "file:///far", "needs_somebody": False} | found
@@ -109,7 +109,7 @@ def failed_copy(*, needs_somebody: bool) -> FailedCopy:
     )
 
 
-AWAY = {"reason": "No connection.", "hint": "Wait."}
+AWAY: dict[str, Any] = {"reason": "No connection.", "hint": "Wait."}
 
 CASES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "copies elsewhere": (elsewhere(uncopied=5 * HOUR), set()),

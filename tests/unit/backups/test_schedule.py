@@ -8,13 +8,11 @@ import pytest
 
 from fastcms.backups import history, schedule
 from fastcms.backups.backup_settings import change_settings
-from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import (
     Job,
     JobKind,
     JobState,
-    Trigger,
     job_id_of,
     jobs_dir,
     lock_of,
@@ -25,6 +23,7 @@ from fastcms.config import Settings
 from fastcms.errors import BackupError
 from fastcms.site import Site, make_folders, new_site
 from fastcms.sqlite import sqlite3
+from tests.runs import add_run
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 # The default schedule is 2:00 UTC.
@@ -69,19 +68,6 @@ def look_every(step: timedelta, first: datetime, last: datetime) -> Iterator[dat
     while first <= last:
         yield first
         first += step
-
-
-def add_backup(site: Site, started: datetime) -> None:
-    run = Run(
-        id=job_id_of(started),
-        kind=RunKind.CREATE,
-        trigger=Trigger.MANUAL,
-        state=JobState.SUCCEEDED,
-        requested_by="me",
-        started=started,
-        finished=started,
-    )
-    history.add_run(site, run)
 
 
 def test_nothing_of_the_time_before_the_first_look_is_due(site: Site) -> None:
@@ -277,7 +263,7 @@ def test_a_site_that_nobody_has_looked_at_is_not_overdue(site: Site) -> None:
 
 def test_a_backup_by_hand_counts_until_the_next_due_time(seen: Site) -> None:
     fail(seen, TWO)
-    add_backup(seen, TWO + 2 * HOUR)
+    add_run(seen, TWO + 2 * HOUR)
     assert schedule.overdue_since(seen, TWO + 23 * HOUR) is None
     assert schedule.overdue_since(seen, TWO + DAY + 2 * HOUR) == TWO + DAY
 

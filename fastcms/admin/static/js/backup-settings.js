@@ -25,8 +25,9 @@ for (const form of document.querySelectorAll("[data-previewed]")) {
                 body.set("only", "preview");
                 const answer = await fetch(form.dataset.previewed, { method: "POST", body });
                 const text = await answer.text();
-                // A later one may be on its way; and what stays the same is not read out again.
-                if (!answer.ok || number !== latest || text === shown) return;
+                // Whoever was logged out is led to the log-in; a later answer may be on its way; and what stays the
+                // same is not read out again.
+                if (!answer.ok || answer.redirected || number !== latest || text === shown) return;
                 preview.innerHTML = shown = text;
             } catch {
                 preview.textContent = "The server does not answer. What you typed is still here.";

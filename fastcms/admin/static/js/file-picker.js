@@ -26,8 +26,16 @@ for (const picker of document.querySelectorAll("[data-file-picker]")) {
     const pick = (file) => {
         find("[data-picked-id]").value = file ? file.id : "";
         find("[data-picked]").replaceChildren(file ? preview(file) : "No file");
-        choices.hidden = true;
+        close();
         problem.textContent = "";
+    };
+    const show = (isShown) => {
+        choices.hidden = !isShown;
+        find("[data-pick]").setAttribute("aria-expanded", isShown);
+    };
+    const close = () => {
+        if (choices.contains(document.activeElement)) find("[data-pick]").focus(); // what has it goes away
+        show(false);
     };
     const search = async () => {
         const query = new URLSearchParams({ per_page: 20, search: find("[data-pick-search]").value });
@@ -49,7 +57,7 @@ for (const picker of document.querySelectorAll("[data-file-picker]")) {
     };
 
     find("[data-pick]").addEventListener("click", () => {
-        choices.hidden = !choices.hidden;
+        show(choices.hidden);
         if (choices.hidden) return;
         search();
         find("[data-pick-search]").focus();
@@ -58,6 +66,7 @@ for (const picker of document.querySelectorAll("[data-file-picker]")) {
     if (kept && !find("[data-picked] a")) { // a form that was refused comes back with the id alone
         fetch(`${url}/${encodeURIComponent(kept)}`).then(async (answer) => answer.ok && pick(await answer.json()));
     }
+    choices.addEventListener("keydown", (event) => event.key === "Escape" && close());
     let waiting;
     find("[data-pick-search]").addEventListener("input", () => {
         clearTimeout(waiting);

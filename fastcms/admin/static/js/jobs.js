@@ -141,9 +141,9 @@
             this.numbers.textContent = "";
             if (why === "forgotten") this.leave();
             else if (why === "logged out") {
-                this.say("You are logged out. The work goes on. ");
+                this.say("You are logged out, so this page cannot tell how far it is. ");
                 this.offer(window.location.href, "Log in again");
-            } else this.say("The connection is lost. The work goes on; trying to reach the server again…");
+            } else this.say("The connection is lost. The work does not need it; trying to reach the server again…");
         }
 
         end(job) {

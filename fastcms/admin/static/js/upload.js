@@ -17,6 +17,7 @@
         request.onload = () => {
             const isGood = request.status >= 200 && request.status < 300;
             if (isGood) resolve({ answer: request.response || {}, location: request.getResponseHeader("Location") });
+            else if (request.status === 401) reject(new Error("You are logged out. Log in again, then choose the file once more."));
             else reject(new Error(reasonOf(request.response) || "The server refused it."));
         };
         begin(() => request.abort());
@@ -97,8 +98,8 @@
                 row.fill(latest.total_bytes > latest.done_bytes ? latest.done_bytes / latest.total_bytes : null);
             }
         }, (why) => {
-            if (why === "lost") row.say("the connection is lost; the check goes on, trying to reach the server again");
-            else reject(new Error("The check goes on, but it cannot be seen any more. Load the page anew."));
+            if (why === "lost") row.say("the connection is lost; the check does not need it, trying to reach the server again");
+            else reject(new Error("How the check goes on cannot be seen any more. Load the page anew."));
         });
     });
 

@@ -1,5 +1,6 @@
 """Databases that may be served, and what looking at them leaves behind."""
 
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from fastcms.backups.engine import snapshot, verify
 from fastcms.backups.engine.verify import check_database, open_unchanged, prepare_database
-from fastcms.errors import ArchiveError
+from fastcms.errors import ArchiveError, NotEnoughSpaceError
 from fastcms.sqlite import sqlite3
 from tests.unit.backups.engine.conftest import REVISIONS, execute
 
@@ -52,6 +53,15 @@ def test_a_prepared_database_stands_alone_without_the_rows_to_omit(database: Pat
     assert database.read_bytes()[18:20] == b"\x01\x01"
     assert list(database.parent.iterdir()) == [database]
     assert execute(database, "SELECT * FROM sessions") == []
+
+
+def test_a_disk_that_fills_up_is_no_damage_of_the_backup(database: Path, small_disk: Path) -> None:
+    """The rows to omit are as large as the journal that their deletion needs."""
+    execute(database, "UPDATE sessions SET token = hex(zeroblob(500000))")
+    prepared = Path(shutil.copy(database, small_disk))
+    (small_disk / "others").write_bytes(bytes(900_000))
+    with pytest.raises(NotEnoughSpaceError, match="filled up"):
+        prepare(prepared)
 
 
 def test_the_caller_looks_before_anything_is_deleted_and_cannot_write(database: Path) -> None:

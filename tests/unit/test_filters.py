@@ -1,0 +1,22 @@
+"""How the dashboard writes times and sizes."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from fastcms.admin.filters import at_home
+
+
+@pytest.mark.parametrize(
+    ("moment", "timezone", "said"),
+    [
+        (datetime(2026, 11, 23, 11, 11, tzinfo=UTC), "Europe/Berlin", "12:11 in Europe/Berlin"),
+        (datetime(2026, 11, 23, 23, 30, tzinfo=UTC), "Europe/Berlin", "2026-11-24 00:30 in Europe/Berlin"),
+        (datetime(2026, 11, 23, 11, 11, tzinfo=UTC), "UTC", ""),
+        (datetime(2026, 1, 23, 11, 11, tzinfo=UTC), "Europe/London", ""),
+    ],
+)
+def test_a_moment_is_told_on_the_clocks_of_the_site_where_they_differ(
+    moment: datetime, timezone: str, said: str
+) -> None:
+    assert at_home(moment, timezone) == said
