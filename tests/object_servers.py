@@ -135,7 +135,7 @@ def azurite(folder: Path) -> Iterator[ObjectServer]:
     account, key = "testaccount", base64.b64encode(secrets.token_bytes(64)).decode()
     endpoint = f"http://127.0.0.1:{port}/{account}"
     command = [
-        _AZURITE,
+        *(_PROGRAMS / "node", _AZURITE),
         *("--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", folder / "azure"),
         *("--silent", "--skipApiVersionCheck", "--disableTelemetry"),
     ]

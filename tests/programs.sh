@@ -15,10 +15,10 @@ install_packages() {
         DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "$@" >/dev/null
 }
 
-# Where there is an npm already, Debian's could be in its way.
+# By the Node.js from PyPI: Debian's npm comes with hundreds of packages.
 fetch_azurite() {
-    command -v npm >/dev/null || install_packages nodejs npm || return
-    npm install --silent --no-audit --no-fund --no-save --no-package-lock --prefix .. "azurite@$azurite" >/dev/null
+    PATH=$PWD:$PATH npm install --silent --no-audit --no-fund --no-save --no-package-lock --ignore-scripts \
+        --prefix .. "azurite@$azurite" >/dev/null
 }
 
 # Only this program of Debian's package: installing that would start a Prometheus.
@@ -35,10 +35,10 @@ give_up() {
 These programs are missing, and could not be installed: $*
 The tests drive them. Somebody with the rights to, and a network, can install them:
 
-    sudo apt-get update && sudo apt-get install ${packages[*]} prometheus nodejs npm
+    sudo apt-get update && sudo apt-get install ${packages[*]} prometheus
 
-(These are Debian's names; other systems have packages much like them. npm then fetches Azurite, which stands in
-for Azure.) Then \`make test\` goes on.
+(These are Debian's names; other systems have packages much like them. Azurite, which stands in for Azure, comes
+by npm.) Then \`make test\` goes on.
 Until then, what needs no browser and not all of these programs:
 
     .venv/bin/pytest -n auto -m "not slow" --ignore tests/browser
