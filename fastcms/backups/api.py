@@ -27,7 +27,6 @@ from fastcms.backups import (
 )
 from fastcms.backups.answers import archive_answer
 from fastcms.backups.backup_notes import VerificationLevel
-from fastcms.backups.copies import copies_by_filename
 from fastcms.backups.folder import explained
 from fastcms.backups.job_api import ACCEPTED, Answering
 from fastcms.backups.restore_preview import RestorePreview
@@ -43,6 +42,7 @@ from fastcms.backups.restore_schemas import (
 )
 from fastcms.backups.schemas import BackupDetails, BackupList, CreatedBackup, DeletedBackup, describe_list
 from fastcms.backups.verification_report import Verification, VerifiedBackup
+from fastcms.backups.whereabouts import copies_of
 from fastcms.incoming import IncomingFile
 from fastcms.logs import get_logger
 from fastcms.uploads import MULTIPART_BODY, receive_upload
@@ -79,7 +79,8 @@ def create_backup(site: CurrentSite, caller: Creator, answer: Answering) -> Any:
 @router.get("")
 def list_backups(site: CurrentSite, _caller: Reader) -> BackupList:
     """List all backups, newest first."""
-    return describe_list(service.list_backups(site), copies_by_filename(site))
+    backups = service.list_backups(site)
+    return describe_list(backups, copies_of(site, backups))
 
 
 @router.post("/upload", openapi_extra=MULTIPART_BODY, response_model=BackupDetails, responses=ACCEPTED)

@@ -18,7 +18,6 @@ from rich.table import Column, Table
 
 from fastcms.backups import deletion, jobs, service, tasks
 from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
-from fastcms.backups.copies import copies_by_filename
 from fastcms.backups.job_files import Job
 from fastcms.backups.schemas import (
     Backup,
@@ -35,6 +34,7 @@ from fastcms.backups.stored_terminal import (
     show_stored,
 )
 from fastcms.backups.verification_report import Trial, VerifiedBackup
+from fastcms.backups.whereabouts import copies_of
 from fastcms.noting import note
 from fastcms.site import Site, make_folders
 from fastcms.terminal import (
@@ -170,7 +170,7 @@ def list_backups(
         site = site_of(context)
         backups = service.list_backups(site)
         if as_json:
-            print_json(describe_list(backups, copies_by_filename(site)).model_dump())
+            print_json(describe_list(backups, copies_of(site, backups)).model_dump())
             return
         if not backups:
             output.print("There are no backups yet: make one with `fastcms backup create`.")

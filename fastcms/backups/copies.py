@@ -1,5 +1,6 @@
 """Which backup has a copy where, and what became of those that it should have: a table of the history."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -70,23 +71,20 @@ def list_copies(site: Site, filename: str | None = None, *, destination: str | N
 
     Raises: BackupError.
     """
-    wanted = {"filename = ?": filename, "destination = ?": destination}
-    found = {condition: value for condition, value in wanted.items() if value is not None}
-    where = f"WHERE {' AND '.join(found)}" if found else ""
-    query = f"SELECT {_COPY} FROM copies {where} ORDER BY filename DESC, place"  # noqa: S608 - our own names
-    with reading(site) as history:
-        if not history.execute("SELECT 1 FROM sqlite_schema WHERE name = 'copies'").fetchone():
-            return []  # nothing was written since the update that brought the table
-        return [_copy_of(row) for row in history.execute(query, list(found.values()))]
+    return _select(site, {"filename = ?": filename, "destination = ?": destination})
 
 
-def copies_by_filename(site: Site, filename: str | None = None) -> Mapping[str, Sequence[Copy]]:
-    """The copies of each backup; none where the history cannot be read, which the status says."""
+def copies_by_filename(site: Site, filenames: Iterable[str]) -> Mapping[str, Sequence[Copy]]:
+    """The copies that were made under these names; none where the history cannot be read, as the status says.
+
+    Of what is here under such a name by now, they may be no copies: see `whereabouts`.
+    """
     found = defaultdict(list)
     with suppress(BackupError):
-        for copy in list_copies(site, filename):
+        names = json.dumps(list(filenames))
+        for copy in _select(site, {"filename IN (SELECT value FROM json_each(?))": names}):
             found[copy.filename].append(copy)
-    return found
+    return dict(found)
 
 
 def save_copies(site: Site, copies: Iterable[Copy]) -> None:
@@ -110,6 +108,17 @@ def changed(copy: Copy, state: CopyState, now: datetime | None = None, **others:
     """The copy in a state, which begins now unless it is in it already."""
     since = copy.since if copy.state == state else format_utc(now or utc_now())
     return copy._replace(state=state, since=since, **others)
+
+
+def _select(site: Site, wanted: Mapping[str, str | None]) -> list[Copy]:
+    """The copies that meet all conditions which have a value."""
+    found = {condition: value for condition, value in wanted.items() if value is not None}
+    where = f"WHERE {' AND '.join(found)}" if found else ""
+    query = f"SELECT {_COPY} FROM copies {where} ORDER BY filename DESC, place"  # noqa: S608 - our own names
+    with reading(site) as history:
+        if not history.execute("SELECT 1 FROM sqlite_schema WHERE name = 'copies'").fetchone():
+            return []  # nothing was written since the update that brought the table
+        return [_copy_of(row) for row in history.execute(query, list(found.values()))]
 
 
 def _copy_of(row: tuple[Any, ...]) -> Copy:

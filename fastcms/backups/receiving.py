@@ -28,6 +28,7 @@ from fastcms.backups.origin import Newcomers, Origin, hold_records, read_origin,
 from fastcms.backups.schemas import BackupDetails, describe_details
 from fastcms.backups.service import find_backup, is_being_made, path_of, time_of
 from fastcms.backups.verification_report import note_verdict, report_sound
+from fastcms.backups.whereabouts import is_of_another
 from fastcms.database import known_revisions, utc_now
 from fastcms.durability import remove, require_free_space
 from fastcms.errors import (
@@ -208,7 +209,7 @@ def _keep(
 ) -> Path:
     """Give the archive its own name, or that of the next second that is free."""
     created = _wanted_time(manifest)
-    while not _claim(path := path_of(data_paths(site), created), incoming, origin, scratch_dir):
+    while not _claim(site, path := path_of(data_paths(site), created), incoming, origin, scratch_dir):
         created += timedelta(seconds=1)
     backup_notes.forget_notes(
         site, path.name
@@ -225,10 +226,12 @@ def _wanted_time(manifest: BackupManifest) -> datetime:
     return created if created is not None and _EARLIEST <= created <= now else now
 
 
-def _claim(path: Path, incoming: IncomingFile, origin: Origin, scratch_dir: Path) -> bool:
-    """Make the record, unless the name is taken. First the claim, then the look, see `service`."""
+def _claim(site: Site, path: Path, incoming: IncomingFile, origin: Origin, scratch_dir: Path) -> bool:
+    """Make the record, unless the name is taken, if only elsewhere. First the claim, then the look, see `service`."""
     if path.exists():
         _refuse_twin(path, incoming)
+        return False
+    if is_of_another(site, path.name, incoming.sha256):
         return False
     write_origin(path, origin, scratch_dir)
     if path.exists() or is_being_made(path):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from fastcms.backups import backup_notes
 from fastcms.backups.backup_notes import Notes
-from fastcms.backups.copies import copies_by_filename
 from fastcms.backups.creation import write_backup
 from fastcms.backups.engine.archive_reader import open_archive
 from fastcms.backups.engine.paths import DataPaths, beside
@@ -20,6 +19,7 @@ from fastcms.backups.folder import alone, data_paths, explained
 from fastcms.backups.job_files import Trigger
 from fastcms.backups.origin import read_origin, record_name, record_path
 from fastcms.backups.schemas import Backup, BackupDetails, BackupKind, describe_details
+from fastcms.backups.whereabouts import copies_of, is_of_another
 from fastcms.database import utc_now
 from fastcms.durability import partial_path_of, remove
 from fastcms.errors import BackupError, BackupNotFoundError, ConfigError, InvalidInputError, NameNotTypedError
@@ -47,7 +47,7 @@ def create_backup(site: Site, on_progress: OnProgress = ignore_progress) -> Back
         # Files that are deleted from here on stay readable in the trash until the archive is written.
         FileLock(paths.backups_dir / TRASH_LOCK_NAME).hold(),
     ):
-        created = _claim_second(paths)
+        created = _claim_second(site, paths)
         final_path = path_of(paths, created)
         try:
             packed = write_backup(site, paths, final_path, created, on_progress)
@@ -144,7 +144,7 @@ def describe_backup(site: Site, filename: str) -> BackupDetails:
     backup = find_backup(site, filename)
     path = Path(backup.path)
     with explained("Reading the backup"), open_archive(path) as archive:
-        copies = copies_by_filename(site, filename).get(filename, ())
+        copies = copies_of(site, [backup]).get(filename, ())
         return describe_details(backup, archive.manifest, read_origin(path), copies)
 
 
@@ -177,8 +177,8 @@ def is_being_made(path: Path) -> bool:
     return partial_path_of(path).exists() or partial_path_of(beside(path, ".db")).exists()
 
 
-def _claim_second(paths: DataPaths) -> datetime:
-    """The present second, or the next one that no backup is named after.
+def _claim_second(site: Site, paths: DataPaths) -> datetime:
+    """The present second, or the next one that no backup is named after, nor a copy elsewhere of one.
 
     Whoever wants a name leaves a claim, this partial file or an upload's record, before they look for claims
     of others: of two who want the same one, at least one sees the other.
@@ -187,7 +187,8 @@ def _claim_second(paths: DataPaths) -> datetime:
         now = utc_now().replace(microsecond=0)
         path = path_of(paths, now)
         partial_path_of(path).touch(mode=0o600)
-        if not path.exists() and not record_path(path).exists():
+        is_taken = path.exists() or record_path(path).exists() or is_of_another(site, path.name)
+        if not is_taken:
             return now
         remove(partial_path_of(path))
         time.sleep(0.05)

@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from fastcms.backups import history, service
 from fastcms.backups.alarms import find_alarms
-from fastcms.backups.copies import Copy, CopyState, copies_by_filename, save_copies
+from fastcms.backups.copies import Copy, CopyState, save_copies
 from fastcms.backups.copying import copy_missing
 from fastcms.backups.destinations import destinations_problem, list_destinations
 from fastcms.backups.folder import data_paths
 from fastcms.backups.schemas import describe_list
 from fastcms.backups.status import SafetyState, describe_status
+from fastcms.backups.whereabouts import copies_of
 from fastcms.cli import app
 from fastcms.config import Settings
 from fastcms.database import utc_now
@@ -268,7 +269,7 @@ def test_a_list_of_many_with_their_copies_is_quick(settings: Settings) -> None:
     save_copies(site, copies)
     backups = service.list_backups(site)
     began = utc_now()
-    listed = describe_list(backups, copies_by_filename(site))
+    listed = describe_list(backups, copies_of(site, backups))
     assert (utc_now() - began).total_seconds() < 1
     assert {len(item["copies"]) for item in listed.items} == {2}
     assert history.latest_pruning(site) is None
