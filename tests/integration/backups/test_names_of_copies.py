@@ -14,6 +14,7 @@ from fastcms.backups.copies import CopyState, list_copies, save_copies
 from fastcms.backups.schemas import Backup, describe_list
 from fastcms.backups.whereabouts import copies_of
 from fastcms.config import Settings
+from fastcms.content import service as content
 from fastcms.site import Site, new_site
 from fastcms.startup import serve_site
 
@@ -55,6 +56,14 @@ def back_up_at_night(site: Site) -> Backup:
         return service.create_backup(site)
 
 
+def back_up_of_another_site(opened: ExitStack, folder: Path) -> Backup:
+    """One of the same second, with other bytes."""
+    other = open_site(opened, folder)
+    with other.database.write() as session:
+        content.create_collection(session, "posts", [{"name": "title", "type": "text"}])
+    return back_up_at_night(other)
+
+
 def states_shown(site: Site, filename: str) -> list[str]:
     """What the list and the details say of a backup's copies."""
     backups = service.list_backups(site)
@@ -67,7 +76,7 @@ def states_shown(site: Site, filename: str) -> list[str]:
 def test_an_archive_of_another_site_has_no_copies_whatever_its_name(
     site: Site, copied: Backup, opened: ExitStack, tmp_path: Path
 ) -> None:
-    other = back_up_at_night(open_site(opened, tmp_path / "other"))
+    other = back_up_of_another_site(opened, tmp_path / "other")
     assert other.filename == copied.filename
     brought = receiving.import_archive(site, Path(other.path), "somebody")
     assert brought.filename == "backup_20261101_020001.zip"
@@ -80,7 +89,7 @@ def test_not_even_where_nobody_knows_what_the_copy_holds(
     """Of an encrypted copy that was found at the destination, only the name is known."""
     (copy,) = list_copies(site)
     save_copies(site, [copy._replace(archive_sha256=None)])
-    other = back_up_at_night(open_site(opened, tmp_path / "other"))
+    other = back_up_of_another_site(opened, tmp_path / "other")
     brought = receiving.import_archive(site, Path(other.path), "somebody")
     assert states_shown(site, brought.filename) == []
 
