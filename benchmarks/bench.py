@@ -24,6 +24,7 @@ from benchmarks.measurements import (
     download,
     listing,
     memory,
+    offsite,
     profile,
     sizes,
     small_files,
@@ -96,6 +97,7 @@ class Run:
             ],
         )
         self._measure("empty", _EMPTY, [("list", listing.run)])
+        self._measure("pictures", plan.copied, [("offsite", offsite.run)])
         self._measure("small-files", plan.small_files, [("small_files", small_files.run)])
         for number, dataset in enumerate(self._possible_sizes()):
             steps: list[Step] = []
@@ -145,8 +147,8 @@ class Run:
         if not steps:
             return
         console.print(f"[bold]{name}[/]: building a site of {dataset.size_bytes / 1e9:.2f} GB")
-        # PocketBase has no part in these two.
-        with_pocketbase = name not in ("empty", "small-files")
+        # PocketBase has no part in these.
+        with_pocketbase = name not in ("empty", "pictures", "small-files")
         with (
             self._noting_errors(name),
             open_bench(

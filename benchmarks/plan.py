@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.dataset import MAGAZINE, SMALL_FILES, Dataset
+from benchmarks.dataset import MAGAZINE, PICTURES, SMALL_FILES, Dataset
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Plan:
     small_files: Dataset
     small_files_rounds: int
     listed_backups: int
+    copied: Dataset
+    copied_rounds: int
     # For time against size, besides the dataset above; the largest is measured for memory and start, too.
     more_sizes: tuple[Dataset, ...]
     more_sizes_rounds: int
@@ -41,6 +43,8 @@ FULL = Plan(
     small_files=SMALL_FILES,
     small_files_rounds=3,
     listed_backups=10_000,
+    copied=PICTURES,
+    copied_rounds=3,
     more_sizes=(MAGAZINE.times(8), MAGAZINE.times(0.08), MAGAZINE.times(3.2)),
     more_sizes_rounds=1,
     pause_seconds=1,
@@ -58,6 +62,8 @@ QUICK = Plan(
     small_files=SMALL_FILES.times(0.01),
     small_files_rounds=1,
     listed_backups=1_000,
+    copied=PICTURES.times(0.1),
+    copied_rounds=1,
     more_sizes=(),
     more_sizes_rounds=0,
     pause_seconds=0.2,

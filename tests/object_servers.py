@@ -40,12 +40,18 @@ class ObjectServer:
     def address(self, folder: str, bucket: str = BUCKET) -> str:
         return f"{self.scheme}://{bucket}/{folder}?endpoint={self.endpoint}"
 
+    @property
+    def rclone_environment(self) -> dict[str, str]:
+        """What makes this server `far:` for rclone."""
+        settings = {f"RCLONE_CONFIG_FAR_{name.upper()}": text for name, text in self.remote.items()}
+        path = f"{_PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+        return {"PATH": path, "RCLONE_CONFIG": "/nowhere/rclone.conf", **settings}
+
     def rclone(self, *arguments: str | Path) -> str:
         """Run rclone, for which this server is `far:`, and return what it prints."""
-        settings = {f"RCLONE_CONFIG_FAR_{name.upper()}": text for name, text in self.remote.items()}
         done = subprocess.run(
             [_PROGRAMS / "rclone", *arguments],
-            env={"PATH": os.environ["PATH"], "RCLONE_CONFIG": "/nowhere/rclone.conf", **settings},
+            env=self.rclone_environment,
             capture_output=True,
             text=True,
             check=False,

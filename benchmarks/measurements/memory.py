@@ -32,11 +32,11 @@ def staging(size: str) -> str:
 def _measure_cms(bench: Bench, size: str) -> None:
     bench.cms.restart()
     bench.cms.client.call("GET", "/backups")
-    with _watched(bench, creating(cms.NAME, size), bench.cms.server.pid):
+    with watched(bench, creating(cms.NAME, size), bench.cms.server.pid):
         filename = bench.cms.create_backup()["filename"]
     bench.cms.restart()
     bench.cms.client.call("GET", "/backups")
-    with _watched(bench, staging(size), bench.cms.server.pid):
+    with watched(bench, staging(size), bench.cms.server.pid):
         bench.cms.stage(filename)
     bench.cms.cancel()
     bench.cms.delete_backup(filename)
@@ -45,13 +45,14 @@ def _measure_cms(bench: Bench, size: str) -> None:
 def _measure_pocketbase(bench: Bench, server: PocketBaseSite, size: str) -> None:
     server.stop()
     server.start()
-    with _watched(bench, creating(pocketbase.NAME, size), server.pid):
+    with watched(bench, creating(pocketbase.NAME, size), server.pid):
         name = server.create_backup()
     server.delete_backup(name)
 
 
 @contextmanager
-def _watched(bench: Bench, name: str, pid: int) -> Iterator[None]:
+def watched(bench: Bench, name: str, pid: int) -> Iterator[None]:
+    """Note how much more memory a process and its children take meanwhile than at the beginning."""
     idle_bytes = measure_memory(pid)
     peak_bytes, ended = idle_bytes, threading.Event()
 
