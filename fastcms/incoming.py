@@ -7,8 +7,8 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -106,6 +106,22 @@ class IncomingFile:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def fill_incoming(folder: Path, chunks: Generator[bytes]) -> IncomingFile:
+    """Write all chunks into a new file of a folder; whoever gets it closes it, or else it is removed.
+
+    Raises: NotEnoughSpaceError; what the chunks raise.
+    """
+    incoming = IncomingFile(folder)
+    try:
+        with closing(chunks):
+            for chunk in chunks:
+                incoming.write(chunk)
+    except BaseException:
+        incoming.close()
+        raise
+    return incoming
 
 
 def too_large(max_size_bytes: int) -> TooLargeError:

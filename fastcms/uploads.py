@@ -13,23 +13,8 @@ from starlette.requests import ClientDisconnect
 
 from fastcms.durability import require_free_space
 from fastcms.errors import FastCMSError, InvalidInputError, TooLargeError
-from fastcms.incoming import IncomingFile, too_large
+from fastcms.incoming import HEAD_BYTES, IncomingFile, too_large
 
-# A route that reads the body itself says so in its `openapi_extra`.
-MULTIPART_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            }
-        },
-    }
-}
 _BATCH_BYTES = 1024**2
 _MAX_FORM_BYTES = 1024**2  # boundaries, headers and other fields
 _DRAIN_SECONDS = 10
@@ -37,15 +22,32 @@ _HOW_TO = "Send the file as a form's part named `file`: curl -F file=@NAME."
 
 Result = TypeVar("Result")
 Keep = Callable[[IncomingFile, str], Result]
+Look = Callable[[IncomingFile], object]
+
+
+def multipart_body(*texts: str) -> dict[str, Any]:
+    """A form with a file, and perhaps with these fields.
+
+    For the `openapi_extra` of a route that reads the body itself.
+    """
+    properties = {name: {"type": "string"} for name in texts}
+    properties |= {"file": {"type": "string", "format": "binary"}}
+    schema = {"type": "object", "required": ["file"], "properties": properties}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 class _FileForm:
-    """A form whose part named `file` goes into an incoming file; its other parts are left out."""
+    """A form whose part named `file` goes into an incoming file; `texts` says which of the others count."""
 
-    def __init__(self, content_type: str, incoming: IncomingFile) -> None:
+    def __init__(
+        self, content_type: str, incoming: IncomingFile, texts: dict[str, str], look: Look | None
+    ) -> None:
         self.filename = ""
         self.is_complete = False
         self._incoming = incoming
+        self._texts = texts
+        self._text_name = ""
+        self._look = look
         self._form_bytes = 0
         self._is_in_file = False
         self._header_name = b""
@@ -84,6 +86,9 @@ class _FileForm:
         content = b"".join(self._pieces)  # one write, however many pieces the parser found
         self._pieces.clear()
         self._incoming.write(content)
+        if self._look is not None and len(self._incoming.head) == HEAD_BYTES:
+            self._look(self._incoming)
+            self._look = None
         self._form_bytes += len(data) - len(content)
         if self._form_bytes > _MAX_FORM_BYTES:
             raise TooLargeError(
@@ -105,7 +110,9 @@ class _FileForm:
     def _on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition.decode("latin-1"))
         self._disposition = b""
-        self._is_in_file = options.get(b"name") == b"file"
+        name = options.get(b"name", b"").decode("latin-1")
+        self._is_in_file = name == "file"
+        self._text_name = name if name in self._texts and not self._is_in_file else ""
         if not self._is_in_file:
             return
         if self.filename:
@@ -122,6 +129,8 @@ class _FileForm:
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_in_file:
             self._pieces.append(data[start:end])
+        elif self._text_name:
+            self._texts[self._text_name] += data[start:end].decode(errors="replace")
 
     def _on_end(self) -> None:
         self.is_complete = True
@@ -133,14 +142,21 @@ def _unescape(name: bytes) -> bytes:
 
 
 async def receive_upload(
-    request: Request, folder: Path, keep: Keep[Result], *, max_size_bytes: int | None = None
+    request: Request,
+    folder: Path,
+    keep: Keep[Result],
+    *,
+    max_size_bytes: int | None = None,
+    texts: dict[str, str] | None = None,
+    look: Look | None = None,
 ) -> Result:
     """Stream the file that a request carries into a folder, and let `keep(incoming, filename)` keep it.
 
     `keep` runs in a worker thread: the event loop never waits for the disk. What it does not keep is removed.
-    Without max_size_bytes, only the disk limits the file.
+    Without max_size_bytes, only the disk limits the file. Form fields that `texts` has are added to it as
+    they come; `look` sees a file of some length when its first bytes are there, and may refuse the rest.
 
-    Raises: InvalidInputError; TooLargeError; NotEnoughSpaceError; what `keep` raises.
+    Raises: InvalidInputError; TooLargeError; NotEnoughSpaceError; what `keep` and `look` raise.
     """
     is_sending = "100-continue" not in request.headers.get("expect", "").lower()
     chunks = request.stream()
@@ -148,7 +164,13 @@ async def receive_upload(
         await to_thread.run_sync(_check_announced_size, request, folder, max_size_bytes)
         is_sending = True
         incoming = await to_thread.run_sync(IncomingFile, folder, max_size_bytes)
-        return await _receive(request, chunks, incoming, keep)
+        try:
+            content_type = request.headers.get("content-type", "")
+            form = _FileForm(content_type, incoming, {} if texts is None else texts, look)
+            return await _receive(chunks, form, incoming, keep)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(incoming.close)
     except FastCMSError:
         # A connection closed on a client that still sends shows it a broken pipe instead of the answer.
         # Who waits for "100 Continue" is not sending.
@@ -167,19 +189,14 @@ def _check_announced_size(request: Request, folder: Path, max_size_bytes: int | 
 
 
 async def _receive(
-    request: Request, chunks: AsyncIterator[bytes], incoming: IncomingFile, keep: Keep[Result]
+    chunks: AsyncIterator[bytes], form: _FileForm, incoming: IncomingFile, keep: Keep[Result]
 ) -> Result:
-    try:
-        form = _FileForm(request.headers.get("content-type", ""), incoming)
-        await _feed_all(chunks, form)
-        if not form.is_complete:
-            raise _malformed("its last boundary is missing")
-        if not form.filename:
-            raise _file_missing("The form has no part named `file`.")
-        return await to_thread.run_sync(keep, incoming, form.filename)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(incoming.close)
+    await _feed_all(chunks, form)
+    if not form.is_complete:
+        raise _malformed("its last boundary is missing")
+    if not form.filename:
+        raise _file_missing("The form has no part named `file`.")
+    return await to_thread.run_sync(keep, incoming, form.filename)
 
 
 async def _feed_all(chunks: AsyncIterator[bytes], form: _FileForm) -> None:

@@ -41,11 +41,12 @@ from fastcms.backups.restore_schemas import (
     describe_restores,
 )
 from fastcms.backups.schemas import BackupDetails, BackupList, CreatedBackup, DeletedBackup, describe_list
+from fastcms.backups.sources import find_upload_keys
 from fastcms.backups.verification_report import Verification, VerifiedBackup
 from fastcms.backups.whereabouts import copies_of
 from fastcms.incoming import IncomingFile
 from fastcms.logs import get_logger
-from fastcms.uploads import MULTIPART_BODY, receive_upload
+from fastcms.uploads import multipart_body, receive_upload
 from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/backups", tags=["backups"])
@@ -83,18 +84,28 @@ def list_backups(site: CurrentSite, _caller: Reader) -> BackupList:
     return describe_list(backups, copies_of(site, backups))
 
 
-@router.post("/upload", openapi_extra=MULTIPART_BODY, response_model=BackupDetails, responses=ACCEPTED)
+@router.post(
+    "/upload", openapi_extra=multipart_body("identity"), response_model=BackupDetails, responses=ACCEPTED
+)
 async def upload_backup(request: Request, site: CurrentSite, caller: AdminCaller, answer: Answering) -> Any:
     """Bring an archive from another machine: it is checked whole, and marked as uploaded.
 
+    An encrypted one is decrypted with the secret key in `identity`, used once and kept nowhere, or else with
+    the server's own. If that field comes before the file, a wrong key is refused at the file's beginning.
     The job, if one is wanted, begins when the archive has arrived.
     """
+    fields = {"identity": ""}
+
+    def look(incoming: IncomingFile) -> None:
+        if key := fields["identity"].strip():
+            find_upload_keys(site, incoming.head, key)
 
     def keep(incoming: IncomingFile, _filename: str) -> Any:
-        return answer(tasks.reception(site, incoming.hand_over(), caller.name))
+        keys = find_upload_keys(site, incoming.head, fields["identity"].strip())
+        return answer(tasks.reception(site, incoming.hand_over(), caller.name, keys))
 
     with explained("The upload"):
-        return await receive_upload(request, site.settings.backups_dir, keep)
+        return await receive_upload(request, site.settings.backups_dir, keep, texts=fields, look=look)
 
 
 @router.get("/restore")

@@ -28,6 +28,7 @@ from fastcms.backups.sources import open_source
 from fastcms.backups.stored import list_stored, split_address
 from fastcms.backups.stored_terminal import (
     IdentityOption,
+    find_import_keys,
     is_elsewhere,
     open_target,
     require_object_name,
@@ -76,15 +77,19 @@ def create_backup(context: typer.Context, as_json: JsonOption = False) -> None:
 @backup_app.command("import")
 def import_backup(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="An archive from another machine, under any name.")],
+    file: Annotated[
+        Path, typer.Argument(help="An archive from another machine, under any name; .zip.age is decrypted.")
+    ],
+    identity: IdentityOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check an archive from another machine, and copy it to the backups of this site."""
     with errors_as_exit_codes(as_json=as_json):
         site = peek_site(context)
+        keys = find_import_keys(site, file, identity)
         make_folders(site.settings.data_dir, site.settings.backups_dir)
         with progress_bar() as show:
-            backup = jobs.run(site, tasks.importing(site, file, who()), show)
+            backup = jobs.run(site, tasks.importing(site, file, who(), keys), show)
         if as_json:
             print_json(backup.model_dump(mode="json"))
             return

@@ -10,14 +10,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import pyrage
 from pyrage.x25519 import Identity, Recipient
 
-from fastcms.errors import CorruptArchiveError, WrongKeyError
+from fastcms.errors import CorruptArchiveError, KeyRequiredError, WrongKeyError
 
 AGE_MAGIC = b"age-encryption.org/v1"
 _BLOCK_BYTES = 65_536  # of what is encrypted; each becomes 16 bytes longer
@@ -83,6 +84,40 @@ def decrypted(chunks: Iterable[bytes], identities: Sequence[Identity]) -> Genera
     return _piped(chunks, decrypt)
 
 
+def opened(chunks: Iterable[bytes], identities: Sequence[Identity]) -> Generator[bytes]:
+    """The same bytes, decrypted if they begin as age begins a file.
+
+    Raises: KeyRequiredError without any key for what is encrypted; as `decrypted`.
+    """
+    rest = iter(chunks)
+    first = next(rest, b"")
+    while len(first) <= len(AGE_MAGIC) and (more := next(rest, b"")):
+        first += more
+    whole = _chained(first, rest)
+    if not looks_encrypted(first):
+        yield from whole
+        return
+    require_any(identities)
+    yield from decrypted(whole, identities)
+
+
+def require_any(identities: Sequence[Identity]) -> None:
+    """Raise KeyRequiredError without any key."""
+    if not identities:
+        raise KeyRequiredError(
+            "The backup is encrypted, and there is no key to decrypt it with.",
+            hint="Give its secret key: it begins with AGE-SECRET-KEY-1, and stands in the key file or on the "
+            "recovery sheet. The dashboard has a field for it, the command takes --identity key.txt, and the "
+            "API the form's field `identity`.",
+        )
+
+
+def require_fitting(head: bytes, identities: Sequence[Identity]) -> None:
+    """Raise WrongKeyError if none of the keys opens what begins like this."""
+    with suppress(CorruptArchiveError), closing(decrypted([head], identities)) as pieces:
+        next(pieces, None)  # it ends too early, which is all that is wrong with it
+
+
 def prove_decryptable(chunks: Iterable[bytes], identities: Sequence[Identity], expected_sha256: str) -> None:
     """Decrypt to the end, and compare. Raises: WrongKeyError, CorruptArchiveError."""
     digest = sha256()
@@ -100,6 +135,15 @@ def prove_decryptable(chunks: Iterable[bytes], identities: Sequence[Identity], e
 def looks_encrypted(first_bytes: bytes) -> bool:
     """Whether a file begins as age begins one. Its name says nothing about that."""
     return first_bytes.startswith(AGE_MAGIC + b"\n")
+
+
+def is_encrypted_file(path: Path) -> bool:
+    """Whether a file begins so; one that cannot be read does not."""
+    if not path.is_file():
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        return looks_encrypted(file.read(len(AGE_MAGIC) + 1))
+    return False
 
 
 def _sealed_size(plain_bytes: int) -> int:

@@ -7,17 +7,15 @@ connection that breaks is taken up again where it broke, and a killed process le
 import hashlib
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
 from pyrage.x25519 import Identity
 
-from fastcms.backups import encryption, receiving
+from fastcms.backups import receiving
 from fastcms.backups.copies import Checked, Copy, save_copies
-from fastcms.backups.encryption import AGE_MAGIC, looks_encrypted
+from fastcms.backups.encryption import opened
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import data_paths, explained
 from fastcms.backups.schemas import Backup, BackupDetails
@@ -35,7 +33,7 @@ from fastcms.errors import (
     StoreError,
     StoreUnreachableError,
 )
-from fastcms.incoming import IncomingFile
+from fastcms.incoming import IncomingFile, fill_incoming
 from fastcms.site import Site
 
 # Before it is tried again to go on. After each success, the patience is new.
@@ -74,15 +72,7 @@ def fetch(source: Source, object_name: str, folder: Path, on_progress: OnProgres
     require_key(stored, source.store.place, source.identities)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     require_free_space(folder, stored.size_bytes, "Fetching the backup")
-    incoming = IncomingFile(folder)
-    try:
-        with closing(read_decrypted(source, object_name, on_progress)) as chunks:
-            for chunk in chunks:
-                incoming.write(chunk)
-    except BaseException:
-        incoming.close()
-        raise
-    return incoming
+    return fill_incoming(folder, read_decrypted(source, object_name, on_progress))
 
 
 def read_decrypted(source: Source, object_name: str, on_progress: OnProgress) -> Generator[bytes]:
@@ -90,12 +80,7 @@ def read_decrypted(source: Source, object_name: str, on_progress: OnProgress) ->
 
     Raises: as `fetch`, while it is read.
     """
-    chunks = read_stored(source, object_name, on_progress)
-    first = next(chunks, b"")
-    while len(first) <= len(AGE_MAGIC) and (more := next(chunks, b"")):
-        first += more
-    whole = chain([first], chunks)
-    yield from encryption.decrypted(whole, source.identities) if looks_encrypted(first) else whole
+    yield from opened(read_stored(source, object_name, on_progress), source.identities)
 
 
 def read_stored(source: Source, object_name: str, on_progress: OnProgress) -> Generator[bytes]:

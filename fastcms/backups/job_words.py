@@ -12,6 +12,7 @@ _PHASES = {
     "writing the archive": "Packing the database and the files",
     "making the archive durable": _ON_THE_DISK,
     "copying the archive": "Copying the archive",
+    "decrypting": "Decrypting it",
     "extracting": "Reading every byte and comparing it with its checksum",
     "writing to the disk": _ON_THE_DISK,
     "fetching": "Fetching it from where it is kept",
@@ -48,29 +49,31 @@ def phases_of(kind: JobKind) -> dict[str, str]:
 
 def _words(kind: JobKind, filename: str | None, place: str | None) -> tuple[str, str, str, str]:
     """What is done, then how that is called when it succeeded, failed and was cancelled."""
+    there = f" in {place}" if place else ""
+    away = f" from {place}" if place else ""
     if kind is JobKind.CREATE:
         created = f"Created {filename}" if filename else "The backup is complete"
         return "Creating a backup", created, "The backup failed", "The backup was cancelled"
     if kind is JobKind.VERIFY:
         return (
-            f"Verifying {filename}",
-            f"{filename} is sound",
-            f"Verifying {filename} failed",
-            f"Verifying {filename} was cancelled",
+            f"Verifying {filename}{there}",
+            f"{filename}{there} is sound",
+            f"Verifying {filename}{there} failed",
+            f"Verifying {filename}{there} was cancelled",
         )
     if kind is JobKind.RESTORE:
         return (
-            f"Preparing the restore of {filename}",
+            f"Preparing the restore of {filename}{away}",
             f"{filename} is checked and ready to be restored",
             f"The restore of {filename} could not be prepared",
             f"Preparing the restore of {filename} was cancelled",
         )
     if kind is JobKind.FETCH:
         return (
-            f"Fetching {filename}",
-            f"Fetched {filename}",
-            f"{filename} could not be fetched",
-            f"Fetching {filename} was cancelled",
+            f"Fetching {filename}{away}",
+            f"Fetched {filename}{away}",
+            f"{filename} could not be fetched{away}",
+            f"Fetching {filename}{away} was cancelled",
         )
     if kind is JobKind.COPY:
         to = f" to {place}" if place else ""

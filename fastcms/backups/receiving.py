@@ -6,27 +6,32 @@ An upload does not hold the lock of backups: backups are made meanwhile.
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
+
+from pyrage.x25519 import Identity
 
 from fastcms.accounts.schemas import Caller
 from fastcms.accounts.service import confirm_password
 from fastcms.backups import backup_notes, contents
 from fastcms.backups.backup_notes import VerificationLevel
+from fastcms.backups.encryption import looks_encrypted, opened
 from fastcms.backups.engine.archive_check import check_archive_whole
 from fastcms.backups.engine.manifest import DATABASE_NAME, BackupManifest
 from fastcms.backups.engine.paths import DataPaths
 from fastcms.backups.engine.process import run_apart
-from fastcms.backups.engine.progress import OnProgress, Progress, ignore_progress
+from fastcms.backups.engine.progress import OnProgress, ignore_progress
 from fastcms.backups.engine.verify import open_unchanged
 from fastcms.backups.engine.whole_archive import WholeCheck
 from fastcms.backups.folder import data_paths, explained
 from fastcms.backups.origin import Newcomers, Origin, hold_records, read_origin, record_path, write_origin
 from fastcms.backups.schemas import BackupDetails, describe_details
 from fastcms.backups.service import find_backup, is_being_made, path_of, time_of
+from fastcms.backups.streams import read_file, with_progress
 from fastcms.backups.verification_report import note_verdict, report_sound
 from fastcms.backups.whereabouts import is_of_another
 from fastcms.database import known_revisions, utc_now
@@ -38,7 +43,7 @@ from fastcms.errors import (
     InvalidInputError,
     PasswordRequiredError,
 )
-from fastcms.incoming import IncomingFile, remove_stale_uploads
+from fastcms.incoming import IncomingFile, fill_incoming, remove_stale_uploads
 from fastcms.site import Site
 
 _CHUNK_BYTES = 1024**2
@@ -82,21 +87,41 @@ def receive_archive(
     return describe_details(find_backup(site, path.name), manifest, None if is_our_own else origin)
 
 
-def import_archive(
-    site: Site, source_path: Path, imported_by: str, on_progress: OnProgress = ignore_progress
-) -> BackupDetails:
-    """Copy an archive from anywhere on this machine, and receive it.
+def open_upload(
+    site: Site, incoming: IncomingFile, identities: Sequence[Identity], on_progress: OnProgress
+) -> IncomingFile:
+    """Decrypt what has arrived, if it is encrypted; it is removed then. Whoever gets the result closes it.
 
-    Raises: InvalidInputError when it cannot be read; what `receive_archive` raises.
+    Raises: KeyRequiredError; WrongKeyError; CorruptArchiveError; NotEnoughSpaceError; BackupError.
+    """
+    if not looks_encrypted(incoming.head):
+        return incoming
+    folder = data_paths(site).backups_dir
+    with incoming, explained("Decrypting the upload"):
+        require_free_space(folder, incoming.size_bytes, "Decrypting the upload")
+        chunks = with_progress(read_file(incoming.path), on_progress, "decrypting", incoming.size_bytes)
+        return fill_incoming(folder, opened(chunks, identities))
+
+
+def import_archive(
+    site: Site,
+    source_path: Path,
+    imported_by: str,
+    on_progress: OnProgress = ignore_progress,
+    identities: Sequence[Identity] = (),
+) -> BackupDetails:
+    """Copy an archive from anywhere on this machine, decrypted on the way, and receive it.
+
+    Raises: InvalidInputError when it cannot be read; KeyRequiredError; WrongKeyError; what `receive_archive`
+    raises.
     """
     folder = data_paths(site).backups_dir
     with _open_file(source_path) as source, explained("Importing the archive"):
         size_bytes = os.fstat(source.fileno()).st_size
         require_free_space(folder, size_bytes, "The import")
-        with IncomingFile(folder) as incoming:
-            while chunk := source.read(_CHUNK_BYTES):
-                incoming.write(chunk)
-                on_progress(Progress("copying the archive", incoming.size_bytes, size_bytes))
+        read = iter(partial(source.read, _CHUNK_BYTES), b"")
+        chunks = with_progress(read, on_progress, "copying the archive", size_bytes)
+        with fill_incoming(folder, opened(chunks, identities)) as incoming:
             return receive_archive(site, incoming, imported_by, on_progress)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pyrage.x25519 import Identity
 
-from fastcms.age_keys import read_identities
+from fastcms.age_keys import parse_identities, read_identities
 from fastcms.backups.copies import Copy, list_copies
 from fastcms.backups.destinations import Destination, find_destination, open_destination
+from fastcms.backups.encryption import looks_encrypted, require_any, require_fitting
 from fastcms.backups.fetching import Source
 from fastcms.backups.stores.addresses import open_store, parse_address
 from fastcms.errors import BackupError, NotFoundError
@@ -43,3 +44,17 @@ def find_keys(site: Site, path: Path | None) -> tuple[Identity, ...]:
     """The keys of a file, or of FASTCMS_BACKUP_IDENTITY, if there is either. Raises: InvalidInputError."""
     path = path or site.settings.backup_identity
     return () if path is None else read_identities(path)
+
+
+def find_upload_keys(site: Site, head: bytes, text: str) -> tuple[Identity, ...]:
+    """The keys to open an upload with that begins like this: those sent along, or else the server's own.
+
+    None are looked for if it is not encrypted.
+    Raises: KeyRequiredError; WrongKeyError; InvalidInputError.
+    """
+    if not looks_encrypted(head):
+        return ()
+    keys = parse_identities(text.splitlines(), "What was sent as the key") if text else find_keys(site, None)
+    require_any(keys)
+    require_fitting(head, keys)
+    return keys

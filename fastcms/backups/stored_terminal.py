@@ -7,10 +7,12 @@ from typing import Annotated, NamedTuple
 
 import typer
 from humanize import naturalsize
+from pyrage.x25519 import Identity
 from rich.markup import escape
 from rich.table import Column, Table
 
 from fastcms.age_keys import is_readable_by_others
+from fastcms.backups.encryption import is_encrypted_file
 from fastcms.backups.fetching import Source
 from fastcms.backups.sources import find_keys, open_source
 from fastcms.backups.stored import StoredBackup, StoredBackups, is_object_name, locate, split_address
@@ -52,6 +54,16 @@ def open_target(site: Site, text: str, identity: Path | None) -> Target:
             code="backup_name_invalid",
         )
     place, object_name = split_address(text)
+    return Target(open_source(site, place, _read_keys(site, identity)), object_name)
+
+
+def find_import_keys(site: Site, archive_path: Path, identity: Path | None) -> tuple[Identity, ...]:
+    """The keys to open a file with. Nobody who brings a plain archive hears of the server's key file."""
+    return _read_keys(site, identity) if identity or is_encrypted_file(archive_path) else ()
+
+
+def _read_keys(site: Site, identity: Path | None) -> tuple[Identity, ...]:
+    """Raises: InvalidInputError."""
     key_path = identity or site.settings.backup_identity
     keys = find_keys(site, identity)
     if key_path is not None and is_readable_by_others(key_path):
@@ -59,7 +71,7 @@ def open_target(site: Site, text: str, identity: Path | None) -> Target:
             f"[yellow]Warning:[/] others on this machine can read the key file: "
             f"chmod 600 {escape(shlex.quote(str(key_path)))}"
         )
-    return Target(open_source(site, place, keys), object_name)
+    return keys
 
 
 def require_object_name(target: Target, command: str) -> str:

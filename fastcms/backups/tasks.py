@@ -1,11 +1,12 @@
 """What can be done as a job, the same from the API, the dashboard and the command line."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel
+from pyrage.x25519 import Identity
 
 import fastcms
 from fastcms.backups import (
@@ -86,21 +87,25 @@ def verifying(
     return Task(JobKind.VERIFY, requested_by, work, _as_it_is, filename, trigger)
 
 
-def reception(site: Site, incoming: IncomingFile, requested_by: str) -> Task[BackupDetails]:
-    """Check an upload that has arrived completely. What is not kept is removed."""
+def reception(
+    site: Site, incoming: IncomingFile, requested_by: str, identities: Sequence[Identity] = ()
+) -> Task[BackupDetails]:
+    """Check an upload that has arrived completely, decrypted if need be. What is not kept is removed."""
 
     def work(on_progress: OnProgress) -> BackupDetails:
-        with incoming:
-            backup = receiving.receive_archive(site, incoming, requested_by, on_progress)
+        with receiving.open_upload(site, incoming, identities, on_progress) as archive:
+            backup = receiving.receive_archive(site, archive, requested_by, on_progress)
         get_logger().info("backup uploaded", backup=backup.filename, by=requested_by, admins=backup.admins)
         return backup
 
     return Task(JobKind.UPLOAD, requested_by, work, _as_it_is)
 
 
-def importing(site: Site, source_path: Path, requested_by: str) -> Task[BackupDetails]:
+def importing(
+    site: Site, source_path: Path, requested_by: str, identities: Sequence[Identity] = ()
+) -> Task[BackupDetails]:
     def work(on_progress: OnProgress) -> BackupDetails:
-        return receiving.import_archive(site, source_path, requested_by, on_progress)
+        return receiving.import_archive(site, source_path, requested_by, on_progress, identities)
 
     return Task(JobKind.UPLOAD, requested_by, work, _as_it_is)
 
@@ -113,7 +118,14 @@ def fetching_of(site: Site, source: Source, object_name: str, requested_by: str)
         get_logger().info("backup fetched", backup=backup.filename, place=source.store.place, by=requested_by)
         return backup
 
-    return Task(JobKind.FETCH, requested_by, work, _as_it_is, filename_of(object_name))
+    return Task(
+        JobKind.FETCH,
+        requested_by,
+        work,
+        _as_it_is,
+        filename_of(object_name),
+        place=source.store.place,
+    )
 
 
 def staging_of_fetched(
@@ -138,7 +150,14 @@ def staging_of_fetched(
     def describe(pending: PendingRestore) -> StagedRestore:
         return StagedRestore(backup_filename=pending.backup_filename)
 
-    return Task(JobKind.RESTORE, requested_by, work, describe, filename_of(object_name))
+    return Task(
+        JobKind.RESTORE,
+        requested_by,
+        work,
+        describe,
+        filename_of(object_name),
+        place=source.store.place,
+    )
 
 
 def verifying_stored(site: Site, source: Source, object_name: str, requested_by: str) -> Task[VerifiedBackup]:
@@ -155,7 +174,7 @@ def verifying_stored(site: Site, source: Source, object_name: str, requested_by:
         get_logger().info("backup verified", backup=object_name, place=source.store.place, by=requested_by)
         return verified
 
-    return Task(JobKind.VERIFY, requested_by, work, _as_it_is, object_name)
+    return Task(JobKind.VERIFY, requested_by, work, _as_it_is, object_name, place=source.store.place)
 
 
 def _as_it_is(body: BaseModel) -> BaseModel:

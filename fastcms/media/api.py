@@ -15,7 +15,7 @@ from fastcms.media.content_types import is_inline
 from fastcms.media.models import MediaFile
 from fastcms.media.schemas import FileInfo, FilePage
 from fastcms.site import Site
-from fastcms.uploads import MULTIPART_BODY, receive_upload
+from fastcms.uploads import multipart_body, receive_upload
 from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/files", tags=["files"])
@@ -47,7 +47,7 @@ def file_info(file: MediaFile) -> FileInfo:
     )
 
 
-@router.post("", status_code=201, dependencies=[_MAY_WRITE], openapi_extra=MULTIPART_BODY)
+@router.post("", status_code=201, dependencies=[_MAY_WRITE], openapi_extra=multipart_body())
 async def upload_file(request: Request, site: CurrentSite) -> FileInfo:
     """Upload a file, as multipart/form-data with one part named `file`."""
     return file_info(await receive_file(request, site))
