@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import pyrage
@@ -206,7 +207,7 @@ class _Source:
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
-        self._rest = memoryview(b"")
+        self._rest = BytesIO()
         self._header: bytearray | None = None
         self.error: BaseException | None = None
 
@@ -216,14 +217,13 @@ class _Source:
 
     def read(self, size: int) -> bytes:
         try:
-            while not self._rest:
-                self._rest = memoryview(next(self._chunks))
+            while not (piece := self._rest.read(size)):
+                self._rest = BytesIO(next(self._chunks))
         except StopIteration:
             return b""
         except BaseException as error:
             self.error = error
             raise
-        piece, self._rest = bytes(self._rest[:size]), self._rest[size:]
         if self._header is not None:
             self._header += piece
             if _HEADER_END in self._header:

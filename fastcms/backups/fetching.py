@@ -89,16 +89,17 @@ def read_stored(source: Source, object_name: str, on_progress: OnProgress) -> Ge
     Raises: BackupNotFoundError; StoreError; CorruptArchiveError when they are not those that were put there.
     """
     found = require_object(source.store, object_name)
-    sha256 = hashlib.sha256()
+    copy = source.sent.get(object_name)
+    expected = copy.sha256 if copy else None
+    sha256 = hashlib.sha256() if expected else None
     held = b""  # one chunk late: nobody gets the end of what turns out to be wrong
     for chunk in _resumed(source.store, found, on_progress):
-        sha256.update(chunk)
+        if sha256:
+            sha256.update(chunk)
         if held:
             yield held
         held = chunk
-    copy = source.sent.get(object_name)
-    expected = copy.sha256 if copy else None
-    if expected is not None and sha256.hexdigest() != expected:
+    if sha256 and sha256.hexdigest() != expected:
         raise CorruptArchiveError(
             f"{locate(source.store.place, object_name)} is not what was copied there: its SHA-256 is "
             f"{sha256.hexdigest()}, and was {expected}.",

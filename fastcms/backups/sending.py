@@ -72,19 +72,17 @@ def _upload(sending: Sending, copy: Copy, backup: Backup, on_progress: OnProgres
     on_progress(Progress("copying to the destination", 0, backup.size_bytes))
     archive = Hashed(_sound_chunks(backup))
     with ExitStack() as open_streams:
-        chunks: Iterable[bytes] = archive
-        size_bytes = backup.size_bytes
+        stored, size_bytes = archive, backup.size_bytes
         if copy.is_encrypted:
             stream = open_streams.enter_context(encrypted(archive, size_bytes, sending.recipients))
-            chunks, size_bytes = stream.chunks, stream.size_bytes
-        passing = limited(chunks, sending.limit)
-        sent = Hashed(with_progress(passing, on_progress, "copying to the destination", size_bytes))
+            stored, size_bytes = Hashed(stream.chunks), stream.size_bytes
+        passing = limited(stored, sending.limit)
         known = copy._replace(size_bytes=size_bytes)
 
         def noted() -> Iterator[bytes]:
             nonlocal known
-            yield from sent
-            known = known._replace(sha256=sent.sha256, archive_sha256=archive.sha256)
+            yield from with_progress(passing, on_progress, "copying to the destination", size_bytes)
+            known = known._replace(sha256=stored.sha256, archive_sha256=archive.sha256)
             sending.note(known)
 
         result = sending.store.put(copy.object_name, noted(), size_bytes)
