@@ -5,6 +5,7 @@ Keys are X25519's and nothing newer: what leaves the machine must open with the 
 
 import stat
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from pyrage import IdentityError, RecipientError
@@ -82,6 +83,11 @@ def parse_identities(lines: Iterable[str], origin: str) -> tuple[Identity, ...]:
             code="key_file_invalid",
         )
     return identities
+
+
+def describe_key_file(identity: Identity, created: datetime) -> str:
+    """A key file as age-keygen writes it."""
+    return f"# created: {created:%Y-%m-%dT%H:%M:%SZ}\n# public key: {identity.to_public()}\n{identity}\n"
 
 
 def is_readable_by_others(path: Path) -> bool:

@@ -161,6 +161,7 @@ class SetupRestore:
             job=latest if latest and latest.is_running else None,
             failed=latest if latest and latest.state is JobState.FAILED else None,
             upload_phases=phases_of(JobKind.UPLOAD),
+            has_key=site.settings.backup_identity is not None,
             downtime_seconds=await in_thread(_downtime_seconds, site),
         )
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pyrage.x25519 import Identity
 
+from fastcms.age_keys import describe_key_file
 from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.commands import backup_app
 from fastcms.backups.recovery_sheet import RecoverySheet, describe_sheet, render_sheet
@@ -41,7 +42,7 @@ def make_key(
             )
         identity = Identity.generate()
         public_key = str(identity.to_public())
-        key_file = f"# created: {utc_now():%Y-%m-%dT%H:%M:%SZ}\n# public key: {public_key}\n{identity}\n"
+        key_file = describe_key_file(identity, utc_now())
         if sheet is not None:
             described = describe_sheet(peek_site(context), [public_key], str(identity) if with_secret else "")
             _write_new(sheet, render_sheet(described))

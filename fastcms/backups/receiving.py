@@ -252,7 +252,7 @@ def _wanted_time(manifest: BackupManifest) -> datetime:
 
 
 def _claim(site: Site, path: Path, incoming: IncomingFile, origin: Origin, scratch_dir: Path) -> bool:
-    """Make the record, unless the name is taken, if only elsewhere. First the claim, then the look, see `service`."""
+    """Make the record, unless the name is taken, here or elsewhere. First the claim, then the look."""
     if path.exists():
         _refuse_twin(path, incoming)
         return False

@@ -33,12 +33,17 @@ def _run_axe(page: Page, options: dict[str, Any]) -> list[str]:
 
 
 def find_barriers(page: Page, path: str) -> list[str]:
-    """Every violation, and every part that is wider than the window."""
+    """Every violation of the page at a path, and every part that is wider than the window."""
     page.goto(path)
+    return find_barriers_here(page, path)
+
+
+def find_barriers_here(page: Page, name: str) -> list[str]:
+    """The same of the page as it is there, which no path leads to."""
     page.evaluate(AXE_SCRIPT)
     barriers: list[str] = []
     for scheme, viewport, options in _LOOKS:
-        look = f"{path} {scheme} {viewport['width']} px: "
+        look = f"{name} {scheme} {viewport['width']} px: "
         page.set_viewport_size(viewport)
         page.emulate_media(color_scheme=scheme)
         page.evaluate(_DRAWN)

@@ -4,9 +4,11 @@
 
     // Resolves with { answer, location } once the server has all bytes; `location` is that of the job that goes on.
     // `begin` is given the function that cancels it.
-    window.uploadFile = (url, file, onProgress, { headers = {}, begin = () => {} } = {}) => new Promise((resolve, reject) => {
+    // `fields` come before the file.
+    window.uploadFile = (url, file, onProgress, { headers = {}, fields = {}, begin = () => {} } = {}) => new Promise((resolve, reject) => {
         const request = new XMLHttpRequest(); // fetch() does not report the progress of an upload
         const form = new FormData();
+        Object.entries(fields).forEach(([name, value]) => form.append(name, value));
         form.append("file", file, file.name);
         request.open("POST", url);
         Object.entries(headers).forEach(([name, value]) => request.setRequestHeader(name, value));
@@ -18,7 +20,7 @@
             const isGood = request.status >= 200 && request.status < 300;
             if (isGood) resolve({ answer: request.response || {}, location: request.getResponseHeader("Location") });
             else if (request.status === 401) reject(new Error("You are logged out. Log in again, then choose the file once more."));
-            else reject(new Error(reasonOf(request.response) || "The server refused it."));
+            else reject(Object.assign(new Error(reasonOf(request.response) || "The server refused it."), { code: request.response?.code }));
         };
         begin(() => request.abort());
         request.send(form);
@@ -77,13 +79,47 @@
         }
     }
 
-    const send = (file, row) => {
+    const keyPart = zone.querySelector("[data-upload-key]");
+    const keyField = keyPart?.querySelector("textarea");
+    const goOn = keyPart?.querySelector("[data-upload-go-on]");
+    const AGE_MAGIC = "age-encryption.org/v1\n";
+    const WRONG_KEY = ["key_required", "key_wrong", "key_file_invalid"];
+
+    const isEncrypted = async (file) => keyPart !== null && (await file.slice(0, AGE_MAGIC.length).text()) === AGE_MAGIC;
+
+    // The key that was typed; somebody who has not is asked for it, and whose key was wrong for another.
+    const findKey = (row, why) => new Promise((resolve, reject) => {
+        const typed = () => keyField.value.trim();
+        if (!why && (typed() || zone.dataset.uploadHasKey !== undefined)) return resolve(typed());
+        row.say(why || "it is encrypted; its key is wanted above");
+        const end = () => { goOn.hidden = true; goOn.onclick = null; };
+        row.button.onclick = () => { end(); reject(new Error("Left out.")); };
+        goOn.onclick = () => { if (typed()) { end(); resolve(typed()); } else keyField.focus(); };
+        goOn.hidden = false;
+        keyPart.open = true;
+        keyField.focus();
+    });
+
+    async function send(file, row) {
+        if (!await isEncrypted(file)) return sendOnce(file, row, {});
+        for (let why = ""; ;) {
+            const identity = await findKey(row, why);
+            try {
+                return await sendOnce(file, row, { identity });
+            } catch (error) {
+                if (!WRONG_KEY.includes(error.code)) throw error;
+                why = error.message;
+            }
+        }
+    }
+
+    const sendOnce = (file, row, fields) => {
         row.say("uploading");
         row.fill(0);
         return window.uploadFile(zone.dataset.uploadUrl, file, (part) => {
             if (part >= 1) row.say("checking");
             row.fill(part < 1 ? part : null);
-        }, { headers: phases ? { Prefer: "respond-async" } : {}, begin: (cancel) => { row.button.onclick = cancel; } });
+        }, { fields, headers: phases ? { Prefer: "respond-async" } : {}, begin: (cancel) => { row.button.onclick = cancel; } });
     };
 
     // The job in which the server checks an archive, until that has ended.
@@ -138,6 +174,7 @@
         delete zone.dataset.keepPage;
         input.disabled = false;
         input.value = "";
+        if (keyField && results.every(Boolean)) keyField.value = "";
         finish(results);
     }
 
