@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import humanize
 from markupsafe import Markup, escape
 
+from fastcms.backups.destination_words import describe_destination, describe_policy
 from fastcms.backups.job_words import describe_job, describe_phase
 from fastcms.database import utc_now
 
@@ -80,6 +81,8 @@ ALL = {
     "without_name": without_name,
     "machine_time": machine_time,
     "parsed": datetime.fromisoformat,
+    "destination_words": describe_destination,
+    "policy_words": describe_policy,
     "job_words": describe_job,
     "phase_words": describe_phase,
 }

@@ -23,10 +23,13 @@ from fastcms.admin.login import Login
 from fastcms.admin.navigation import Menu, find_collection
 from fastcms.admin.security import ContentSecurityPolicy, NonceExtension, SigningKeys, policy
 from fastcms.admin.theme import Theme
+from fastcms.backups.destination_pages import DestinationsPage, NewDestinationPage
 from fastcms.backups.detail_pages import DetailPage
+from fastcms.backups.key_pages import KeysPage
 from fastcms.backups.pages import BackupsPage
 from fastcms.backups.restore_pages import RestorePage, RestoreStatusPage
 from fastcms.backups.settings_pages import SettingsPage
+from fastcms.backups.stored_pages import StoredBackupPage
 from fastcms.content.pages import CollectionsPage
 from fastcms.content.record_pages import RecordsView
 from fastcms.errors import FastCMSError, status_of
@@ -38,9 +41,19 @@ from fastcms.site import Site
 from fastcms.web import disk_error
 
 _FOLDER = Path(__file__).parent
-# The address of one backup is any word below /backups. Later pages are asked first, so it comes first.
+# The address of one backup is any word below /backups, that of a destination any below that. Later pages are
+# asked first, so these come first.
 _BACKUPS_PAGES = (DetailPage, BackupsPage, RestorePage, RestoreStatusPage, SettingsPage)
-_PAGES = (CollectionsPage, FilesPage, *_BACKUPS_PAGES, ActivityPage, AccountsPage, TokensPage)
+_DESTINATION_PAGES = (DestinationsPage, StoredBackupPage, NewDestinationPage, KeysPage)
+_PAGES = (
+    CollectionsPage,
+    FilesPage,
+    *_BACKUPS_PAGES,
+    *_DESTINATION_PAGES,
+    ActivityPage,
+    AccountsPage,
+    TokensPage,
+)
 
 
 class Dashboard(BaseAdmin):

@@ -106,24 +106,29 @@ def open_destination(site: Site, destination: Destination) -> BackupStore:
     raise _unknown()
 
 
+def try_new(site: Site, text: str, credentials: Mapping[str, str]) -> None:
+    """Write, list, read and remove a tiny object at a place that is no destination so far. Nothing is kept.
+
+    Raises: InvalidInputError; ConflictError; the StoreError that says what is wrong.
+    """
+    address = parse_address(text)
+    _require_new(site, address.place)
+    open_store(address, _without_empty(credentials)).check()
+
+
 def add_destination(site: Site, text: str, credentials: Mapping[str, str]) -> Destination:
     """Copy backups to one place more, from now on. Nothing is sent yet.
 
     Raises: InvalidInputError for an address or credentials that make no sense; ConflictError; ConfigError.
     """
     address = parse_address(text)
-    given = {name: value for name, value in credentials.items() if value}
+    given = _without_empty(credentials)
     open_store(address, given)
     destination = _describe(address, DestinationSource.ADDED, given)
     folder = data_paths(site).backups_dir
     make_folders(folder)
     with explained("Adding the destination"), _changing(folder):
-        if any(known.id == destination.id for known in list_destinations(site)):
-            raise ConflictError(
-                f"{destination.place} is a destination already.",
-                hint="To change its options or credentials, remove it and add it again: what is there stays.",
-                code="destination_exists",
-            )
+        _require_new(site, destination.place)
         _write(site, [*_read(site), _Added(address=text.strip(), credentials=given)])
     return destination
 
@@ -140,6 +145,19 @@ def remove_destination(site: Site, destination_id: str) -> Destination:
     with explained("Removing the destination"), _changing(data_paths(site).backups_dir):
         _write(site, [entry for entry in _read(site) if _place_of(entry) != destination.place])
     return destination
+
+
+def _require_new(site: Site, place: str) -> None:
+    if any(known.place == place for known in list_destinations(site)):
+        raise ConflictError(
+            f"{place} is a destination already.",
+            hint="To change its options or credentials, remove it and add it again: what is there stays.",
+            code="destination_exists",
+        )
+
+
+def _without_empty(credentials: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in credentials.items() if value}
 
 
 def _unknown() -> NotFoundError:

@@ -15,11 +15,19 @@ from fastcms.backups.destinations import (
     list_destinations,
     open_destination,
 )
-from fastcms.backups.far_side import FarSide, read_far_side, try_again
+from fastcms.backups.far_side import (
+    FarSide,
+    reached,
+    read_far_side,
+    try_again,
+    unusable,
+    write_far_side,
+)
 from fastcms.backups.schemas import Backup
 from fastcms.backups.service import CLOCKS_MAY_DIFFER, time_of
 from fastcms.backups.stores.addresses import parse_address
 from fastcms.database import utc_now
+from fastcms.errors import StoreError
 from fastcms.logs import get_logger
 from fastcms.noting import note
 from fastcms.site import Site
@@ -155,6 +163,16 @@ def add_destination(
     return show_destination(site, destination.id)
 
 
+def try_and_add(site: Site, address: str, credentials: Mapping[str, str], added_by: str) -> DestinationState:
+    """Copy backups to one place more, if it takes them. Of one that does not, nothing is kept.
+
+    Raises: the StoreError that says what is wrong; what `add_destination` raises.
+    """
+    note(place=parse_address(address).place)
+    destinations.try_new(site, address, credentials)
+    return add_destination(site, address, credentials, added_by)
+
+
 def remove_destination(site: Site, text: str, removed_by: str) -> Destination:
     """Copy no more to a place; the copies that are there stay. Raises: NotFoundError; ConflictError."""
     destination = find_destination(site, text)
@@ -167,11 +185,19 @@ def remove_destination(site: Site, text: str, removed_by: str) -> Destination:
 def try_destination(site: Site, text: str) -> Destination:
     """Write, read and remove a tiny object there. What waited for its next try waits no longer.
 
+    It is remembered how that went.
     Raises: NotFoundError; the StoreError that says what is wrong; ConfigError; InvalidInputError.
     """
     destination = find_destination(site, text)
     note(place=destination.place)
-    open_destination(site, destination).check()
+    try:
+        open_destination(site, destination).check()
+    except StoreError as error:
+        now = utc_now()
+        write_far_side(site, destination, unusable(read_far_side(site, destination, now), error, now))
+        raise
+    found = read_far_side(site, destination, utc_now())
+    write_far_side(site, destination, reached(found, found.others, utc_now()))
     try_again(site, destination, utc_now())
     return destination
 

@@ -70,7 +70,7 @@ class Job(BaseModel):
 
     `result` is what the answer would have been without a job, `error` why there is none. Bytes count what is
     to be done, which may be more than what is written. What is not known yet is null. `place` is where a
-    backup is copied to.
+    backup is copied to, or comes from.
     """
 
     id: str

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from fastcms.backups import jobs, tasks
-from tests.browser.club import found_club
+from tests.browser.club import copy_elsewhere, found_club
 from tests.browser.visiting import EMAIL, WatchedPage, launch_chromium, log_in_admin, open_site, use_session
 from tests.e2e.conftest import Server
 from tests.e2e.conftest import server as server  # noqa: PLC0414 - a fixture
@@ -21,12 +21,13 @@ expect.set_options(timeout=20_000)  # both cores may be busy with other tests
 
 @dataclass(frozen=True)
 class SharedSite:
-    """A running server with a club's content, the session of its admin, a backup, and some news."""
+    """A running server with a club's content, its admin's session, some news, and a backup with a copy."""
 
     server: Server
     token: str
     backup_filename: str
     record_id: str
+    destination_id: str
 
 
 # Not one for all modules: while Playwright runs, no other test of this process can run an event loop.
@@ -43,9 +44,10 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSite
         token = log_in_admin(site)
         record_id = found_club(site)
         backup = jobs.run(site, tasks.creation(site, EMAIL))
+        destination_id = copy_elsewhere(site, backup, folder / "far")
     running = Server(folder)
     running.start()
-    yield SharedSite(running, token, backup.filename, record_id)
+    yield SharedSite(running, token, backup.filename, record_id, destination_id)
     running.stop()
 
 

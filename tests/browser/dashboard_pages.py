@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
-# By the name of the page's route. {backup} and {record} are those of the site that is looked at.
+# By the name of the page's route. {backup}, {record} and {destination} are those of the site.
 PAGES = {
     "index": "/",
     "collections": "/collections",
@@ -19,9 +19,14 @@ PAGES = {
     "backup-files": "/backups/{backup}/files",
     "backups-restore": "/backups/{backup}/restore",
     "backup-restore-status": "/backups/restore",
+    "backup-keys": "/backups/keys",
     "backup-settings-show": "/backups/settings",
     "backup-settings-prune-show": "/backups/settings/prune",
     "backups-delete": "/backups/{backup}/delete",
+    "backup-destinations": "/backups/destinations",
+    "backup-destinations-new": "/backups/destinations/new",
+    "backup-destination": "/backups/destinations/{destination}?stored=yes",
+    "backup-stored": "/backups/destinations/{destination}/backups/{backup}",
     "activity": "/activity",
     "accounts": "/accounts",
     "tokens": "/tokens",
@@ -30,7 +35,9 @@ PAGES = {
 DOORS = {"login": "/login", "setup": "/setup", "setup-restore": "/setup/restore"}
 # What a GET answers with something else than a page.
 NO_PAGES = {
+    "backup-destination-stored",
     "backup-file",
+    "backup-keys-sheet",
     "backups-download",
     "backups-jobs",
     "file",
@@ -46,6 +53,8 @@ STATES = {
     "no record found": "/records-members/list?q=nobody",
     "no file found": "/files?search=nothing",
     "no file in a backup": "/backups/{backup}/files?search=nothing",
+    "an encrypted backup elsewhere": "/backups/destinations/{destination}/backups/{backup}.age",
+    "a folder to copy to": "/backups/destinations/new?kind=file",
     "no such page": "/nowhere",
     "no such backup": "/backups/backup_20200101_000000.zip",
 }

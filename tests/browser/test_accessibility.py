@@ -27,7 +27,14 @@ def test_there_is_an_address_for_every_page_of_the_dashboard() -> None:
 @pytest.mark.parametrize("name", [*PAGES, *STATES])
 def test_no_page_has_barriers(name: str, watched_admin: WatchedPage, shared_site: SharedSite) -> None:
     watched_admin.expected_statuses = {404} if name.startswith("no such") else set()
-    paths = dict(addresses(PAGES | STATES, backup=shared_site.backup_filename, record=shared_site.record_id))
+    paths = dict(
+        addresses(
+            PAGES | STATES,
+            backup=shared_site.backup_filename,
+            record=shared_site.record_id,
+            destination=shared_site.destination_id,
+        )
+    )
     assert find_barriers(watched_admin.page, paths[name]) == []
 
 

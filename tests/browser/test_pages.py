@@ -7,6 +7,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import SharedSite
+
 
 def test_records_are_filtered_and_shown_as_one_likes(admin_page: Page) -> None:
     page = admin_page
@@ -104,3 +106,18 @@ def test_a_token_is_copied_while_it_is_shown(admin_page: Page) -> None:
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     page.goto("/admin/tokens")
     expect(page.get_by_label("The new token")).to_have_count(0)
+
+
+def test_what_a_destination_keeps_is_asked_when_the_page_is_there_and_brought_here(
+    admin_page: Page, shared_site: SharedSite
+) -> None:
+    page, filename = admin_page, shared_site.backup_filename
+    page.goto(f"/admin/backups/destinations/{shared_site.destination_id}")
+    expect(page.get_by_role("link", name=f"Fetch {filename}.age")).to_be_visible()
+    page.get_by_role("button", name=f"Fetch {filename}", exact=True).click()
+    expect(page.get_by_role("alert").filter(has_text=f"Fetched {filename}")).to_be_visible()
+    page.get_by_role("link", name=f"Restore {filename}.age").click()
+    go_on = page.get_by_role("button", name="Fetch, check and prepare this restore")
+    expect(go_on).to_be_disabled()
+    page.get_by_label("To go on, type the name of the backup").fill(filename)
+    expect(go_on).to_be_enabled()

@@ -1,0 +1,185 @@
+"""The dashboard's pages of destinations: where backups are copied to, how that goes, and one place more."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette_admin import route
+
+from fastcms.backups import elsewhere
+from fastcms.backups.backup_settings import read_settings
+from fastcms.backups.destination_forms import KEEPS, SECRETS, Keeping, Kind, read_new
+from fastcms.backups.elsewhere import DestinationState
+from fastcms.backups.folder import try_to_see
+from fastcms.backups.job_files import list_jobs
+from fastcms.backups.stored_rows import list_page
+from fastcms.errors import FastCMSError, StoreError
+from fastcms.noting import note
+from fastcms.pages import (
+    Page,
+    errors_as_messages,
+    get_site,
+    get_visitor,
+    in_thread,
+    in_words,
+    page_number,
+    read_form,
+    see_other,
+    show_message,
+)
+from fastcms.site import Site
+
+_ONE = "/{destination_id}"
+
+
+class DestinationsPage(Page):
+    """`/backups/destinations`, and one of them below it, by its id."""
+
+    path = "/backups/destinations"
+    route_name = "backup-destinations"
+
+    @route("")
+    async def index(self, request: Request) -> Response:
+        found = await in_thread(_look_at_all, get_site(request))
+        return self.render(
+            request, "destinations.html", title="Destinations", keys_url=_keys_url(request), **found
+        )
+
+    @route(_ONE, name="backup-destination")
+    @errors_as_messages
+    async def show_one(self, request: Request) -> Response:
+        destination_id = request.path_params["destination_id"]
+        is_asked = request.query_params.get("stored") == "yes"  # for browsers without scripts
+        found = await in_thread(
+            _look_at_one, get_site(request), destination_id, request.query_params.get("job", "")
+        )
+        if is_asked:
+            found |= await in_thread(_list_stored, get_site(request), destination_id, page_number(request))
+        return self.render(
+            request,
+            "destination.html",
+            title="Destination",
+            here=self.url(request, f"/{destination_id}"),
+            keys_url=_keys_url(request),
+            is_asked=is_asked,
+            **found,
+        )
+
+    @route(f"{_ONE}/stored", name="backup-destination-stored")
+    async def show_stored(self, request: Request) -> Response:
+        """What a destination keeps, asked now: a piece that the page gets when it is there already."""
+        destination_id = request.path_params["destination_id"]
+        found = await in_thread(_list_stored, get_site(request), destination_id, page_number(request))
+        assert self.templates is not None  # noqa: S101 - set when the page is registered
+        # Not `render`: the messages that are waiting are for the next page.
+        context = found | {"page": self, "here": self.url(request, f"/{destination_id}")}
+        return self.templates.TemplateResponse(request, "_stored_list.html", context)
+
+    @route(f"{_ONE}/test", methods=["POST"], name="backup-destination-test")
+    @errors_as_messages
+    async def test(self, request: Request) -> Response:
+        destination_id = request.path_params["destination_id"]
+        try:
+            tested = await in_thread(elsewhere.try_destination, get_site(request), destination_id)
+        except StoreError as error:
+            show_message(request, f"The test failed. {in_words(error)}", "error")
+            return see_other(self.url(request, f"/{destination_id}"))
+        return self.done(request, _works(tested.place), f"/{destination_id}")
+
+    @route(f"{_ONE}/remove", methods=["POST"], name="backup-destination-remove")
+    @errors_as_messages
+    async def remove(self, request: Request) -> Response:
+        destination_id, name = request.path_params["destination_id"], get_visitor(request).name
+        removed = await in_thread(elsewhere.remove_destination, get_site(request), destination_id, name)
+        return self.done(request, f"Nothing is copied to {removed.place} any more. What is there stays.")
+
+
+class NewDestinationPage(Page):
+    """The form that adds a destination; which kind, the address says."""
+
+    path = "/backups/destinations/new"
+    route_name = "backup-destinations-new-page"
+
+    @route("", name="backup-destinations-new")
+    async def index(self, request: Request) -> Response:
+        return self._show(request, _kind_of(request.query_params.get("kind", "")), {})
+
+    @route("", methods=["POST"], name="backup-destinations-add")
+    async def add(self, request: Request) -> Response:
+        """Try a place, and add it if it works; else the form comes back as it was typed, without secrets."""
+        form = await read_form(request)
+        sent = {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+        kind, name = _kind_of(sent.get("kind", "")), get_visitor(request).name
+        try:
+            address, credentials = read_new(kind, sent)
+            state = await in_thread(elsewhere.try_and_add, get_site(request), address, credentials, name)
+        except FastCMSError as error:
+            return self._show(request, kind, sent, error)
+        show_message(request, f"Added. {_works(state.place)} Copying begins within a minute.", "success")
+        return see_other(str(request.url_for("admin:backup-destination", destination_id=state.id)))
+
+    def _show(
+        self, request: Request, kind: Kind, sent: Mapping[str, str], error: FastCMSError | None = None
+    ) -> Response:
+        problems = getattr(error, "errors", [])
+        if error is not None:
+            note(refusal=error.message)
+        return self.render(
+            request,
+            "destination_new.html",
+            status=422 if error else 200,  # of a 502, proxies would show a page of their own
+            title="Add a destination",
+            kind=kind,
+            kinds=list(Kind),
+            keepings=list(Keeping),
+            keeps=KEEPS,
+            values={name: value for name, value in sent.items() if name not in SECRETS},
+            error=error,
+            problems={one["field"]: one["message"] for one in problems},
+        )
+
+
+def _keys_url(request: Request) -> str:
+    return str(request.url_for("admin", path="/backups/keys"))
+
+
+def _works(place: str) -> str:
+    return f"{place} takes backups, lists them, and gives them back."
+
+
+def _kind_of(text: str) -> Kind:
+    try:
+        return Kind(text)
+    except ValueError:
+        return Kind.S3
+
+
+def _look_at_all(site: Site) -> dict[str, Any]:
+    found = elsewhere.list_all(site)
+    return {
+        "states": found.items,
+        "problem": found.problem,
+        "is_encrypted": bool(read_settings(site).encrypt_to),
+        "kinds": list(Kind),
+    }
+
+
+def _look_at_one(site: Site, destination_id: str, job_id: str) -> dict[str, Any]:
+    """What is known of a destination without asking it. Raises: NotFoundError; BackupError."""
+    state: DestinationState = elsewhere.show_destination(site, destination_id)
+    found = [job for job in try_to_see(list_jobs, site) or [] if job.place == state.place]
+    return {
+        "state": state,
+        "running": [job for job in found if job.is_running],
+        "ended_job": next((job for job in found if job.id == job_id and not job.is_running), None),
+        "is_encrypted": bool(read_settings(site).encrypt_to),
+    }
+
+
+def _list_stored(site: Site, destination_id: str, page: int) -> dict[str, Any]:
+    """What is there, or why that cannot be seen."""
+    try:
+        return {"stored": list_page(site, destination_id, page), "error": None}
+    except FastCMSError as error:
+        return {"stored": None, "error": error}
