@@ -12,6 +12,7 @@ from fastcms.backups.history_file import reading, write
 from fastcms.database import format_utc, utc_now
 from fastcms.errors import BackupError
 from fastcms.site import Site
+from fastcms.sqlite import sqlite3
 
 _COPY = (
     "filename, destination, place, state, since, object_name, is_encrypted, "
@@ -87,6 +88,14 @@ def copies_by_filename(site: Site, filenames: Iterable[str]) -> Mapping[str, Seq
     return dict(found)
 
 
+def newest_names(site: Site) -> dict[str, str]:
+    """The newest backup of which something is noted at each destination; none where that cannot be read."""
+    with suppress(BackupError), reading(site) as history:
+        if _has_table(history):
+            return dict(history.execute("SELECT destination, max(filename) FROM copies GROUP BY destination"))
+    return {}
+
+
 def save_copies(site: Site, copies: Iterable[Copy]) -> None:
     """Note what became of copies. Never raises: see `history_file`."""
     rows = [tuple(copy) for copy in copies]
@@ -116,9 +125,14 @@ def _select(site: Site, wanted: Mapping[str, str | None]) -> list[Copy]:
     where = f"WHERE {' AND '.join(found)}" if found else ""
     query = f"SELECT {_COPY} FROM copies {where} ORDER BY filename DESC, place"  # noqa: S608 - our own names
     with reading(site) as history:
-        if not history.execute("SELECT 1 FROM sqlite_schema WHERE name = 'copies'").fetchone():
-            return []  # nothing was written since the update that brought the table
+        if not _has_table(history):
+            return []
         return [_copy_of(row) for row in history.execute(query, list(found.values()))]
+
+
+def _has_table(history: sqlite3.Connection) -> bool:
+    """Not so if nothing was written since the update that brought the table."""
+    return history.execute("SELECT 1 FROM sqlite_schema WHERE name = 'copies'").fetchone() is not None
 
 
 def _copy_of(row: tuple[Any, ...]) -> Copy:

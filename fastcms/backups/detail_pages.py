@@ -6,10 +6,22 @@ from starlette_admin import route
 
 from fastcms.backups import archive_contents
 from fastcms.backups.answers import backed_up_file_answer
+from fastcms.backups.elsewhere import try_destination
 from fastcms.backups.one_backup import look_at
 from fastcms.backups.service import find_backup
+from fastcms.errors import FastCMSError
 from fastcms.media.content_types import icon_of
-from fastcms.pages import Page, count_pages, get_site, get_visitor, in_thread, page_number
+from fastcms.pages import (
+    Page,
+    count_pages,
+    get_site,
+    get_visitor,
+    in_thread,
+    in_words,
+    page_number,
+    see_other,
+    show_message,
+)
 
 _PER_PAGE = 50
 _LONGEST_SEARCH = 255
@@ -31,6 +43,17 @@ class DetailPage(Page):
             icon_of=icon_of,
             **found._asdict(),
         )
+
+    @route("/{filename}/copies/{destination_id}/try-again", methods=["POST"], name="backup-copy-again")
+    async def try_to_copy_again(self, request: Request) -> Response:
+        """Try the destination at once, and wait no longer with what is to be copied there."""
+        here = f"/{request.path_params['filename']}"
+        try:
+            found = await in_thread(try_destination, get_site(request), request.path_params["destination_id"])
+        except FastCMSError as error:
+            show_message(request, in_words(error), "error")
+            return see_other(self.url(request, here))
+        return self.done(request, f"{found.place} can be used. Copying goes on within half a minute.", here)
 
     @route("/{filename}/files", name="backup-files")
     async def files(self, request: Request) -> Response:

@@ -8,9 +8,11 @@ from humanize import naturaldelta
 from pydantic import BaseModel
 
 from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
+from fastcms.backups.copies import CopyState
 from fastcms.backups.deletion import delete_backup, find_uses, is_staged
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import find_backup, list_backups, require_typed_name
+from fastcms.backups.whereabouts import AtPlace, join_words, look_for_copies, say_fetchable
 from fastcms.site import Site
 
 
@@ -18,6 +20,7 @@ class LossCode(StrEnum):
     """What makes a backup worth a thought before it is gone."""
 
     ONLY_BACKUP = "only_backup"
+    NOT_COPIED = "not_copied"
     NEWEST = "newest"
     OLDEST = "oldest"
     ONLY_OF_MONTH = "only_of_month"
@@ -29,6 +32,7 @@ class LossCode(StrEnum):
 
 # Whoever deletes one of these types its name.
 _GRAVE = (LossCode.ONLY_BACKUP, LossCode.ONLY_VERIFIED, LossCode.PINNED)
+_AWAITED = (CopyState.WAITING, CopyState.COPYING, CopyState.FAILED)
 
 
 class LossReason(BaseModel):
@@ -42,7 +46,8 @@ class Loss(BaseModel):
     """What deleting a backup would mean.
 
     `used_for` says why it cannot be deleted now, `is_staged` that its restore waits for a restart, `damage`
-    why it may be of no use anyway. `needs_name`: the dashboard has its name typed first.
+    why it may be of no use anyway, `elsewhere` from where it could be fetched again. `needs_name`: the
+    dashboard has its name typed first.
     """
 
     filename: str
@@ -51,6 +56,7 @@ class Loss(BaseModel):
     kind: BackupKind
     reasons: list[LossReason]
     damage: str | None
+    elsewhere: str | None
     used_for: str | None
     is_staged: bool
     needs_name: bool
@@ -60,7 +66,8 @@ def describe_loss(site: Site, filename: str) -> Loss:
     """Look at what would be lost. Raises: BackupNotFoundError; InvalidInputError; BackupError."""
     backup = find_backup(site, filename)
     others = [other for other in list_backups(site) if other.filename != filename]
-    reasons = list(find_losses(backup, others))
+    places = look_for_copies(site, [backup])[filename]
+    reasons = list(find_losses(backup, others, places))
     return Loss(
         filename=filename,
         size_bytes=backup.size_bytes,
@@ -68,6 +75,7 @@ def describe_loss(site: Site, filename: str) -> Loss:
         kind=backup.kind,
         reasons=reasons,
         damage=backup.notes.verified_reason,
+        elsewhere=say_fetchable(places),
         used_for=find_uses(site).get(filename),
         is_staged=is_staged(site, filename),
         needs_name=any(reason.code in _GRAVE for reason in reasons),
@@ -87,10 +95,18 @@ def delete_confirmed(site: Site, filename: str, requested_by: str, typed_name: s
     return loss
 
 
-def find_losses(backup: Backup, others: Sequence[Backup]) -> Iterator[LossReason]:
-    """What goes with a backup that none of the others has; they come newest first."""
+def find_losses(
+    backup: Backup, others: Sequence[Backup], places: Sequence[AtPlace] = ()
+) -> Iterator[LossReason]:
+    """What goes with a backup that none of the others has; they come newest first. `places`: where it is."""
     own = [other for other in others if other.kind is not BackupKind.UPLOADED]
-    if not others:
+    is_elsewhere = any(place.is_readable for place in places)
+    if not others and is_elsewhere:
+        yield _reason(
+            LossCode.ONLY_BACKUP,
+            "It is the only backup on this machine. Without it, the way back is its copy elsewhere.",
+        )
+    elif not others:
         yield _reason(LossCode.ONLY_BACKUP, "It is the only backup. Without it there is no way back.")
     elif backup.kind is BackupKind.UPLOADED:
         yield _reason(
@@ -104,6 +120,12 @@ def find_losses(backup: Backup, others: Sequence[Backup]) -> Iterator[LossReason
     else:
         yield from _find_gaps(backup, own)
     yield from _find_doubts(backup, others)
+    awaited = [place.label for place in places if place.state in _AWAITED]
+    if awaited and not is_elsewhere:
+        message = (
+            f"It was not copied yet, and never will be then: it waits to be copied to {join_words(awaited)}."
+        )
+        yield _reason(LossCode.NOT_COPIED, message)
     if backup.notes.pinned is not None:
         message = f"It is pinned: {backup.notes.pinned_by} wants it kept. Deleting it unpins it."
         yield _reason(LossCode.PINNED, message)

@@ -15,6 +15,7 @@ from fastcms.backups.origin import Origin, read_origin
 from fastcms.backups.schemas import Backup
 from fastcms.backups.service import find_backup
 from fastcms.backups.verification_report import Trial, Verification
+from fastcms.backups.whereabouts import AtPlace, look_for_copies
 from fastcms.errors import ArchiveError, FastCMSError
 from fastcms.site import Site
 
@@ -53,6 +54,7 @@ class OneBackup(NamedTuple):
     steps: list[Step]
     running: list[Job]
     is_staged: bool
+    places: list[AtPlace]
 
 
 def look_at(site: Site, filename: str) -> OneBackup:
@@ -68,7 +70,7 @@ def look_at(site: Site, filename: str) -> OneBackup:
         newest_files = archive_contents.list_files(site, filename, per_page=_NEWEST_FILES)
     except FastCMSError as error:
         problem = error
-    verdict = _find_verification(site, filename)
+    verdict, running = _find_verification(site, filename), _find_running(site, filename)
     trial = _read_trial(verdict)
     return OneBackup(
         backup=backup,
@@ -80,8 +82,9 @@ def look_at(site: Site, filename: str) -> OneBackup:
         verification=verdict,
         trial=trial,
         steps=_describe_steps(trial),
-        running=_find_running(site, filename),
+        running=running,
         is_staged=_is_staged(site, filename),
+        places=look_for_copies(site, [backup], running)[filename],
     )
 
 

@@ -3,19 +3,27 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from humanize import naturaltime
+
 from fastcms.backups.backup_settings import read_settings
+from fastcms.backups.elsewhere import Elsewhere
 from fastcms.backups.plain_times import say_when_next
 from fastcms.backups.schemas import Backup
-from fastcms.backups.status import Status, describe_status
+from fastcms.backups.status import Status, Success, describe_status
+from fastcms.backups.whereabouts import join_words, label_places
 from fastcms.cron import OFF
 from fastcms.database import utc_now
 from fastcms.site import Site
 
 
 class Overview(NamedTuple):
-    """`next_run` is in words, None when it is not known; `is_anybody_told`: of what goes wrong."""
+    """`next_run` is in words, None when it is not known; `is_anybody_told`: of what goes wrong.
+
+    `copied` says where the newest backup is, beside this machine; None when that cannot be looked at.
+    """
 
     status: Status
+    copied: str | None
     is_scheduled: bool
     next_run: str | None
     is_anybody_told: bool
@@ -27,7 +35,31 @@ def look_over(site: Site, backups: Sequence[Backup] | None = None) -> Overview:
     status = describe_status(site, now, backups)
     return Overview(
         status=status,
+        copied=say_copied(status.elsewhere, status.last_success) if status.elsewhere else None,
         is_scheduled=settings.schedule != OFF,
         next_run=say_when_next(status.next_run, settings.timezone, now) if status.next_run else None,
         is_anybody_told=bool(settings.notify_urls),
     )
+
+
+def say_copied(elsewhere: Elsewhere, newest: Success | None) -> str:
+    """Say in a line where the newest backup is, beside this machine."""
+    if not elsewhere.destinations:
+        is_none_set = elsewhere.problem is None
+        return "Every backup is on this machine only" if is_none_set else "No destination can be used"
+    labels = label_places([destination.place for destination in elsewhere.destinations])
+    found = {labels[destination.place]: destination.newest_copy for destination in elsewhere.destinations}
+    there = {label: copy for label, copy in found.items() if copy}
+    if newest is None:
+        return "There is nothing to copy yet"
+    if not there:
+        return "No backup is copied yet"
+    current = {label: copy for label, copy in there.items() if copy.created >= newest.created}
+    if not current:
+        label, copy = max(there.items(), key=lambda item: item[1].created)
+        made = naturaltime(utc_now() - copy.created)
+        return f"The newest one is not copied yet; at {label} is the one made {made}"
+    behind = [label for label in found if label not in current]
+    when = naturaltime(utc_now() - max(copy.since for copy in current.values()))
+    said = f"Copied to {join_words(list(current))} {when}"
+    return f"{said}, but not yet to {join_words(behind)}" if behind else said

@@ -17,6 +17,7 @@ from fastcms.backups.job_words import phases_of
 from fastcms.backups.listing import Shown, list_rows, verdict_of
 from fastcms.backups.overview import look_over
 from fastcms.backups.trends import find_trends
+from fastcms.backups.whereabouts import look_for_copies
 from fastcms.errors import InvalidInputError, NameNotTypedError
 from fastcms.logs import get_logger
 from fastcms.pages import (
@@ -53,6 +54,7 @@ class BackupsPage(Page):
             "backups.html",
             verdict_of=verdict_of,
             upload_phases=phases_of(JobKind.UPLOAD),
+            has_key=get_site(request).settings.backup_identity is not None,
             done=self.url(request),
             **found,
         )
@@ -156,9 +158,14 @@ def _look(site: Site, shown: Shown, page: int, job_id: str) -> dict[str, Any]:
     restore = try_to_see(restoring.restore_status, site)
     safety_copy = restore.safety_copy if restore else None
     backups = try_to_see(service.list_backups, site)
+    listing = list_rows(site, backups or [], found["jobs"], safety_copy, shown=shown, page=page)
+    overview = look_over(site, backups)
+    elsewhere = overview.status.elsewhere
     return found | {
-        "overview": look_over(site, backups),
-        "listing": list_rows(site, backups or [], found["jobs"], safety_copy, shown=shown, page=page),
+        "overview": overview,
+        "listing": listing,
+        "copies": look_for_copies(site, [row.backup for row in listing.rows if row.backup], found["running"]),
+        "are_copied": elsewhere is not None and bool(elsewhere.destinations),
         "is_readable": backups is not None,
         "backup_count": len(backups or []),
         "total_bytes": sum(backup.size_bytes for backup in backups or []),
@@ -171,8 +178,11 @@ def _look(site: Site, shown: Shown, page: int, job_id: str) -> dict[str, Any]:
 
 def _look_at_jobs(site: Site) -> dict[str, Any]:
     found: list[Job] = try_to_see(list_jobs, site) or []
+    ended = [job for job in found if not job.is_running]
     return {
         "jobs": found,
         "running": [job for job in found if job.is_running],
-        "latest_ended": next((job.id for job in found if not job.is_running), ""),
+        # Copies begin by themselves: they are shown beside the backups, and nobody is told of each.
+        "latest_ended": next((job.id for job in ended if job.kind is not JobKind.COPY), ""),
+        "latest_copied": next((job.id for job in ended if job.kind is JobKind.COPY), ""),
     }

@@ -16,6 +16,7 @@ from fastcms.backups.restore_preview import expected_downtime_seconds, preview_r
 from fastcms.backups.restore_report import report_restores
 from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.service import find_backup, require_typed_name
+from fastcms.backups.whereabouts import look_for_copies
 from fastcms.errors import ArchiveError, FastCMSError, NoPendingRestoreError
 from fastcms.logs import get_logger
 from fastcms.pages import (
@@ -47,7 +48,8 @@ class RestorePage(Page):
         site, filename = get_site(request), request.path_params["filename"]
         backup = await in_thread(find_backup, site, filename)
         timezone = (await in_thread(read_settings, site)).timezone
-        found: dict[str, Any] = {"preview": None, "origin": None, "timezone": timezone}
+        places = (await in_thread(look_for_copies, site, [backup]))[filename]
+        found: dict[str, Any] = {"preview": None, "origin": None, "timezone": timezone, "places": places}
         try:
             found["preview"] = await in_thread(preview_restore, site, filename)
             found["origin"] = await in_thread(receiving.find_origin, site, filename)

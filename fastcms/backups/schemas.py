@@ -64,13 +64,18 @@ class CreatedBackup(BaseModel):
 
 
 class ShownCopy(TypedDict):
-    """A copy of a backup elsewhere, or what has become of it; `since` is when that began."""
+    """A copy of a backup elsewhere, or what has become of it; `since` is when that began.
+
+    `checked`: how the copy is known to be whole. `hint` says what to do about the `reason`.
+    """
 
     destination: str
     place: str
     state: str
     since: str
     reason: str | None
+    hint: str | None
+    checked: str | None
     is_encrypted: bool
 
 
@@ -160,6 +165,8 @@ def describe_copies(copies: Sequence[Copy]) -> list[ShownCopy]:
             "state": copy.state,
             "since": copy.since,
             "reason": copy.reason,
+            "hint": copy.hint,
+            "checked": copy.checked,
             "is_encrypted": copy.is_encrypted,
         }
         for copy in copies

@@ -22,6 +22,15 @@
         });
     }
 
+    // Copies come and go by themselves: what the list says of them is exchanged, and nothing else.
+    async function refreshCopies() {
+        const fresh = await read(window.location.href);
+        fresh?.querySelectorAll("[data-copies]").forEach((cell) => {
+            document.querySelector(`[data-copies="${CSS.escape(cell.dataset.copies)}"]`)?.replaceWith(cell);
+        });
+        if (fresh) refresh();
+    }
+
     // A piece of the page as it is now; none after the visitor was logged out.
     async function read(url) {
         const answer = await fetch(url, { signal: AbortSignal.timeout(LOOK_EVERY_MS) });
@@ -51,7 +60,11 @@
             if (!found) return; // the next look, or the next click, says why
             const latest = found.dataset.latestEnded;
             const isOwn = isHere(latest);
+            const copying = (piece) => [...piece.querySelectorAll('[data-job-done=""]')].map((job) => job.dataset.jobId).join();
+            const areCopiesNew = found.dataset.latestCopied !== box.dataset.latestCopied || copying(found) !== copying(box);
             add(found);
+            box.dataset.latestCopied = found.dataset.latestCopied;
+            if (areCopiesNew) await refreshCopies();
             if (latest !== box.dataset.latestEnded && !isOwn) noticeChange();
             box.dataset.latestEnded = latest;
         } catch { /* the server is away: boxes of jobs say so */ }

@@ -132,6 +132,9 @@
         fill(percent) {
             this.bar.classList.toggle("progress-bar-indeterminate", percent === null);
             this.bar.style.width = percent === null ? "" : `${percent}%`;
+            document.querySelectorAll(`[data-percent-of="${this.box.dataset.jobId}"]`).forEach((place) => {
+                place.textContent = percent === null ? "" : `${percent} %`;
+            });
             if (percent === null) this.progress.removeAttribute("aria-valuenow");
             else this.progress.setAttribute("aria-valuenow", percent);
         }
@@ -158,7 +161,8 @@
         }
 
         leave() {
-            if (isBusyPage()) this.offer(this.box.dataset.jobDone, "Show the result");
+            if (!this.box.dataset.jobDone) this.box.closest(".card").remove(); // the page shows elsewhere what became of it
+            else if (isBusyPage()) this.offer(this.box.dataset.jobDone, "Show the result");
             else window.location.replace(this.box.dataset.jobDone);
         }
 
