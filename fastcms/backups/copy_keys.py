@@ -104,8 +104,7 @@ def confirm_pair(site: Site, public_key: str, proof: str, typed: str, confirmed_
 
     Raises: InvalidInputError; ConflictError; BackupError.
     """
-    parse_recipients([public_key])
-    note(public_key=public_key)
+    _note(parse_recipients([public_key]))
     if not hmac.compare_digest(_prove(site, public_key, typed).encode(), proof.encode()):
         raise InvalidInputError(
             "The secret key on the sheet ends otherwise.",
@@ -123,25 +122,27 @@ def add_keys(site: Site, text: str, added_by: str) -> Sequence[str]:
     Returns: those that were not there yet.
     Raises: InvalidInputError, which repeats none of them; ConflictError; BackupError.
     """
+    _note(())
     known = read_settings(site).encrypt_to
     added = [key for key in dict.fromkeys(map(str, parse_recipients(text.split()))) if key not in known]
     if not text.strip():
         raise InvalidInputError("There is no key.", hint="A public key begins with age1.", code="key_invalid")
     if not added:
         raise ConflictError("Copies are encrypted to this key already.", hint="There is nothing to do.")
-    note(public_key=", ".join(added))
+    _note(added)
     change_shown_settings(site, {"encrypt_to": [*known, *added]}, added_by)
     return added
 
 
 def remove_key(site: Site, public_key: str, removed_by: str) -> None:
     """Encrypt copies to this key no more. Raises: NotFoundError; ConflictError for the last; BackupError."""
+    _note(())
     known = read_settings(site).encrypt_to
     if public_key not in known:
         raise NotFoundError(
             "Copies are not encrypted to this key.", hint="Somebody else has removed it: look anew."
         )
-    note(public_key=public_key)
+    _note([public_key])
     if len(known) == 1:
         raise ConflictError(
             "This is the last key: without it, copies would leave the machine as they are.",
@@ -153,6 +154,12 @@ def remove_key(site: Site, public_key: str, removed_by: str) -> None:
 def turn_off(site: Site, turned_off_by: str) -> None:
     """Let copies leave the machine as they are, whatever the environment says. Raises: BackupError."""
     change_shown_settings(site, {"encrypt_to": []}, turned_off_by)
+
+
+def _note(public_keys: Sequence[object]) -> None:
+    """Say which keys it is about; what was not understood may be a secret one."""
+    keys = ", ".join(map(str, public_keys))
+    note(key=f"the public key {keys}" if keys else "a public key")
 
 
 def _prove(site: Site, public_key: str, secret_key: str) -> str:

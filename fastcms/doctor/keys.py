@@ -19,7 +19,7 @@ def check_keys(subject: Subject) -> Iterator[Finding]:
         yield note(
             "copies_not_encrypted",
             "Backups are copied to destinations as they are: who can read those can read the whole site.",
-            "To encrypt them: `fastcms backup keygen`. docs/backup-restore.md says more.",
+            "To encrypt them: /admin/backups/keys in the dashboard, or `fastcms backup keygen`.",
         )
     path = subject.settings.backup_identity
     if path is None:

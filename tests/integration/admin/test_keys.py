@@ -52,6 +52,7 @@ def test_a_new_key_is_used_when_its_end_was_typed_and_is_kept_nowhere(
     log = admin_browser.open("/activity").text
     assert f"Added the public key {public_key}" in unescape(log)
     assert "Tried to add the public key" in log
+    assert "for the encryption of copies" in log
     kept = [path for path in site.settings.data_dir.rglob("*") if path.is_file()]
     printed = "".join(capfd.readouterr())
     for text in (secret[-40:], secret[-6:]):
@@ -108,6 +109,7 @@ def test_keys_of_ones_own_are_added_and_removed_and_the_last_one_stays(
         ("age1nonsense", "is no public key of age"),
         (" ", "There is no key."),
     ],
+    ids=["secret", "secret in small letters", "its end", "nonsense", "nothing"],
 )
 def test_what_is_no_public_key_is_refused_and_shown_nowhere_again(
     admin_browser: Browser, site: Site, typed: str, reason: str
@@ -115,7 +117,9 @@ def test_what_is_no_public_key_is_refused_and_shown_nowhere_again(
     answer = admin_browser.send(f"{KEYS}/add", {"public_key": typed}, KEYS)
     assert (answer.status_code, reason in answer.text) == (422, True)
     assert not typed.strip() or typed not in answer.text
-    assert not typed.strip() or typed not in admin_browser.open("/activity").text
+    log = admin_browser.open("/activity").text
+    assert "Tried to add a public key for the encryption of copies" in log
+    assert not typed.strip() or typed not in log
     assert read_settings(site).encrypt_to == ()
 
 

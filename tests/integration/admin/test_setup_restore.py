@@ -177,11 +177,14 @@ def test_what_goes_wrong_is_said_on_the_page_and_nothing_is_left(
 
 
 def test_a_backup_that_is_uploaded_or_on_this_machine_is_prepared_and_cancelled(
-    proven: Browser, new: Site, archive: Path
+    proven: Browser, new: Site, archive: Path, far: Path
 ) -> None:
-    with archive.open("rb") as file:
+    with (far / f"{archive.name}.age").open("rb") as file:
         uploaded = proven.client.post(
-            "/api/v1/backups/upload", files={"file": (archive.name, file)}, headers=SAME_ORIGIN
+            "/api/v1/backups/upload",
+            data={"identity": str(KEY)},
+            files={"file": ("from elsewhere", file)},
+            headers=SAME_ORIGIN,
         )
     assert uploaded.status_code == 200, uploaded.text
     assert "On this machine" in proven.open(PAGE).text

@@ -10,10 +10,12 @@ from fastapi.testclient import TestClient
 from pyrage.x25519 import Identity
 from typer.testing import CliRunner
 
-from fastcms.backups import encryption, service
+from fastcms.backups import encryption, receiving, service
+from fastcms.backups.engine.progress import Progress
 from fastcms.backups.folder import data_paths
 from fastcms.cli import app
-from fastcms.incoming import UPLOAD_PREFIX
+from fastcms.errors import JobCancelledError
+from fastcms.incoming import UPLOAD_PREFIX, IncomingFile
 from fastcms.media import service as media
 from fastcms.site import Site
 from tests.conftest import wait_until
@@ -84,7 +86,8 @@ def test_the_key_may_come_after_the_file_and_the_check_may_be_a_job(
 
 @pytest.mark.parametrize(
     ("key", "code"),
-    [("", "key_required"), (str(OTHER), "key_wrong"), (str(KEY)[:-1] + "Q", "key_file_invalid")],
+    [("", "key_required"), (str(OTHER), "key_wrong"), (str(KEY)[:-1], "key_file_invalid")],
+    ids=["none", "another", "incomplete"],
 )
 def test_without_the_key_nothing_is_kept_and_nothing_of_it_is_repeated(
     client: TestClient, site: Site, archive: bytes, key: str, code: str
@@ -129,6 +132,18 @@ def test_what_is_damaged_is_refused_and_removed(
     answer = send(client, change(encrypt(archive)), str(KEY))
     assert (answer.status_code, answer.json()["code"]) == (422, "archive_corrupt")
     assert "encrypted backup is damaged or incomplete" in answer.json()["detail"]
+    assert left_in(site) == []
+
+
+def test_a_decryption_that_is_cancelled_leaves_nothing(site: Site, archive: bytes) -> None:
+    def cancel(progress: Progress) -> None:
+        if progress.phase == "decrypting" and progress.done_bytes:
+            raise JobCancelledError("Cancelled.")
+
+    incoming = IncomingFile(data_paths(site).backups_dir)
+    incoming.write(encrypt(archive + bytes(3_000_000)))
+    with pytest.raises(JobCancelledError):
+        receiving.open_upload(site, incoming, [KEY], cancel)
     assert left_in(site) == []
 
 
