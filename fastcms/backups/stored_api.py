@@ -1,4 +1,4 @@
-"""Routes of what destinations keep: list it, fetch it, restore it."""
+"""Routes of what destinations keep: list it, fetch it, verify it, restore it."""
 
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from fastcms.backups.restore_schemas import StagedRestore
 from fastcms.backups.schemas import BackupDetails
 from fastcms.backups.sources import find_keys, open_destination_source
 from fastcms.backups.stored import StoredBackups, find_stored, list_stored
+from fastcms.backups.verification_report import VerifiedBackup
 from fastcms.noting import note
 from fastcms.site import Site
 from fastcms.web import CurrentSite
@@ -62,6 +63,22 @@ def fetch_backup(
     source = _open(site, destination_id, body)
     _require_readable(source, object_name)
     return answer(tasks.fetching_of(site, source, object_name, caller.name))
+
+
+@router.post("/{object_name}/verify", response_model=VerifiedBackup, responses=ACCEPTED)
+def verify_stored_backup(
+    site: CurrentSite,
+    destination_id: str,
+    object_name: str,
+    caller: AdminCaller,
+    answer: Answering,
+    *,
+    body: FetchRequest | None = None,
+) -> Any:
+    """Fetch a backup from a destination, restore it as a test, and remove all of it again."""
+    source = _open(site, destination_id, body)
+    _require_readable(source, object_name)
+    return answer(tasks.verifying_stored(site, source, object_name, caller.name))
 
 
 @router.post("/{object_name}/restore", response_model=StagedRestore, responses=ACCEPTED)

@@ -115,3 +115,17 @@ def test_a_copy_that_the_site_has_made_is_restored_without_a_question(
     assert client.get(f"{BACKUPS}/restore").json()["state"] == "pending"
     assert client.get(f"{BACKUPS}/{filename}").json()["kind"] == "manual"
     assert list_copies(site)[0].sha256 == hashed.sha256
+
+
+def test_a_backup_is_verified_where_it_is_and_nothing_of_it_stays(
+    client: TestClient, site: Site, url: str, stored: Path
+) -> None:
+    refused = client.post(f"{url}/{stored.name}/verify")
+    assert (refused.status_code, refused.json()["code"]) == (422, "key_required")
+    verified = client.post(f"{url}/{stored.name}/verify", json={"identity": str(KEY)})
+    assert verified.status_code == 200, verified.text
+    assert verified.json()["filename"] == stored.name[:-4]
+    assert service.list_backups(site) == []
+    job = client.get(f"{BACKUPS}/jobs").json()["items"][0]
+    assert (job["kind"], job["state"]) == ("verify", "succeeded")
+    assert job["place"].startswith("file://")
