@@ -6,8 +6,7 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from fastcms.backups import destinations
-from fastcms.backups.copies import Copy, CopyState, list_copies
-from fastcms.backups.copy_list import is_open
+from fastcms.backups.copies import Copy, summarize_copies
 from fastcms.backups.destinations import (
     Destination,
     destinations_problem,
@@ -16,15 +15,15 @@ from fastcms.backups.destinations import (
     open_destination,
 )
 from fastcms.backups.far_side import (
-    FarSide,
     reached,
     read_far_side,
     try_again,
     unusable,
     write_far_side,
 )
+from fastcms.backups.folder import data_paths
 from fastcms.backups.schemas import Backup
-from fastcms.backups.service import CLOCKS_MAY_DIFFER, time_of
+from fastcms.backups.service import CLOCKS_MAY_DIFFER, path_of, time_of
 from fastcms.backups.stores.addresses import parse_address
 from fastcms.database import utc_now
 from fastcms.errors import StoreError
@@ -123,16 +122,7 @@ def list_states(site: Site, now: datetime | None = None) -> list[DestinationStat
     """Each destination as it was last found. Raises: BackupError."""
     now = now or utc_now()
     found = list_destinations(site)
-    copies = list_copies(site) if found else []
-    return [
-        _describe(
-            destination,
-            read_far_side(site, destination, now),
-            [copy for copy in copies if copy.destination == destination.id],
-            now,
-        )
-        for destination in found
-    ]
+    return [_look_up(site, destination, now) for destination in found]
 
 
 def list_all(site: Site) -> DestinationList:
@@ -143,10 +133,7 @@ def list_all(site: Site) -> DestinationList:
 
 def show_destination(site: Site, text: str) -> DestinationState:
     """One destination, by its id or place, as it was last found. Raises: NotFoundError; BackupError."""
-    destination = find_destination(site, text)
-    now = utc_now()
-    copies = list_copies(site, destination=destination.id)
-    return _describe(destination, read_far_side(site, destination, now), copies, now)
+    return _look_up(site, find_destination(site, text), utc_now())
 
 
 def add_destination(
@@ -202,14 +189,10 @@ def try_destination(site: Site, text: str) -> Destination:
     return destination
 
 
-def _describe(
-    destination: Destination, found: FarSide, copies: Sequence[Copy], now: datetime
-) -> DestinationState:
-    """Copies come newest backup first."""
-    copied = [copy for copy in copies if copy.state == CopyState.COPIED]
-    failed = [copy for copy in copies if copy.state == CopyState.FAILED]
-    failed.sort(key=lambda copy: not copy.needs_somebody)
-    newest = next((copy for copy in copied if _is_past(copy, now)), None)
+def _look_up(site: Site, destination: Destination, now: datetime) -> DestinationState:
+    found = read_far_side(site, destination, now)
+    last_name = path_of(data_paths(site), now + CLOCKS_MAY_DIFFER).name
+    copies = summarize_copies(site, destination.id, last_name)
     return DestinationState(
         **dict(destination),
         reachable=None if found.looked is None and found.failing_since is None else not found.failing_since,
@@ -226,12 +209,12 @@ def _describe(
             }
         ),
         needs_somebody=found.is_permanent,
-        newest_copy=None if newest is None else _describe_newest(newest),
-        failed_copy=_describe_failed(failed[0]) if failed else None,
-        copied=len(copied),
-        copied_bytes=sum(copy.size_bytes or 0 for copy in copied),
-        waiting=sum(is_open(copy) for copy in copies) - len(failed),
-        failed=len(failed),
+        newest_copy=_describe_newest(copies.newest) if copies.newest else None,
+        failed_copy=_describe_failed(copies.worst) if copies.worst else None,
+        copied=copies.copied,
+        copied_bytes=copies.copied_bytes,
+        waiting=copies.waiting,
+        failed=copies.failed,
     )
 
 
@@ -254,11 +237,6 @@ def _describe_failed(copy: Copy) -> FailedCopy:
         needs_somebody=copy.needs_somebody,
         next_try=copy.next_try,
     )
-
-
-def _is_past(copy: Copy, now: datetime) -> bool:
-    created = time_of(copy.filename)
-    return created is not None and created <= now + CLOCKS_MAY_DIFFER
 
 
 def _find_uncopied(own: Sequence[Backup], states: Iterable[DestinationState]) -> datetime | None:
