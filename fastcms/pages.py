@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from typing import Any, Concatenate, Literal, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -20,6 +20,7 @@ _MAX_MESSAGE_LENGTH = 600
 _MAX_FORM_FIELDS = 5000
 _MAX_FORM_BYTES = 32 * 1024**2
 _MAX_DIGITS = 9  # of a page's number
+_WAITING = CapacityLimiter(8)
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -124,6 +125,13 @@ async def in_thread(
 ) -> Result:
     """Run what blocks in a thread: the event loop belongs to everyone."""
     return await to_thread.run_sync(partial(function, *arguments, **options))
+
+
+async def in_waiting_thread(
+    function: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments, **options: Any
+) -> Result:
+    """Run what asks another machine, which may answer after a minute: it takes no thread from what does not."""
+    return await to_thread.run_sync(partial(function, *arguments, **options), limiter=_WAITING)
 
 
 async def in_read(

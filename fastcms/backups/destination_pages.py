@@ -22,6 +22,7 @@ from fastcms.pages import (
     get_site,
     get_visitor,
     in_thread,
+    in_waiting_thread,
     in_words,
     page_number,
     read_form,
@@ -55,7 +56,9 @@ class DestinationsPage(Page):
             _look_at_one, get_site(request), destination_id, request.query_params.get("job", "")
         )
         if is_asked:
-            found |= await in_thread(_list_stored, get_site(request), destination_id, page_number(request))
+            found |= await in_waiting_thread(
+                _list_stored, get_site(request), destination_id, page_number(request)
+            )
         return self.render(
             request,
             "destination.html",
@@ -70,7 +73,7 @@ class DestinationsPage(Page):
     async def show_stored(self, request: Request) -> Response:
         """What a destination keeps, asked now: a piece that the page gets when it is there already."""
         destination_id = request.path_params["destination_id"]
-        found = await in_thread(_list_stored, get_site(request), destination_id, page_number(request))
+        found = await in_waiting_thread(_list_stored, get_site(request), destination_id, page_number(request))
         assert self.templates is not None  # noqa: S101 - set when the page is registered
         # Not `render`: the messages that are waiting are for the next page.
         context = found | {"page": self, "here": self.url(request, f"/{destination_id}")}
@@ -81,7 +84,7 @@ class DestinationsPage(Page):
     async def test(self, request: Request) -> Response:
         destination_id = request.path_params["destination_id"]
         try:
-            tested = await in_thread(elsewhere.try_destination, get_site(request), destination_id)
+            tested = await in_waiting_thread(elsewhere.try_destination, get_site(request), destination_id)
         except StoreError as error:
             show_message(request, f"The test failed. {in_words(error)}", "error")
             return see_other(self.url(request, f"/{destination_id}"))
@@ -113,7 +116,9 @@ class NewDestinationPage(Page):
         kind, name = _kind_of(sent.get("kind", "")), get_visitor(request).name
         try:
             address, credentials = read_new(kind, sent)
-            state = await in_thread(elsewhere.try_and_add, get_site(request), address, credentials, name)
+            state = await in_waiting_thread(
+                elsewhere.try_and_add, get_site(request), address, credentials, name
+            )
         except FastCMSError as error:
             return self._show(request, kind, sent, error)
         show_message(request, f"Added. {_works(state.place)} Copying begins within a minute.", "success")

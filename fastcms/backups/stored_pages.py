@@ -27,6 +27,7 @@ from fastcms.pages import (
     get_site,
     get_visitor,
     in_thread,
+    in_waiting_thread,
     in_words,
     read_form,
     see_other,
@@ -49,7 +50,7 @@ class StoredBackupPage(Page):
         site, (destination_id, object_name) = get_site(request), _named(request)
         state = await in_thread(elsewhere.show_destination, site, destination_id)
         try:
-            row = await in_thread(find_row, site, destination_id, object_name)
+            row = await in_waiting_thread(find_row, site, destination_id, object_name)
         except (BackupNotFoundError, StoreError) as error:
             show_message(request, in_words(error), "error")
             return see_other(self.url(request, f"/{destination_id}"))
@@ -97,7 +98,7 @@ class StoredBackupPage(Page):
         site, (destination_id, object_name) = get_site(request), _named(request)
         identity, name = await form_text(request, "identity"), get_visitor(request).name
         try:
-            source = await in_thread(_open, site, destination_id, object_name, identity)
+            source = await in_waiting_thread(_open, site, destination_id, object_name, identity)
             job = await in_thread(jobs.start, site, task_of(site, source, object_name, name))
         except FastCMSError as error:
             show_message(request, in_words(error), "error")
