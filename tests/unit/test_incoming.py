@@ -2,14 +2,14 @@
 
 import hashlib
 import resource
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from fastcms.errors import ConflictError, NotEnoughSpaceError, TooLargeError
-from fastcms.incoming import IncomingFile, remove_stale_uploads
+from fastcms.incoming import IncomingFile, fill_incoming, remove_stale_uploads
 
 
 @pytest.fixture
@@ -81,3 +81,17 @@ def test_only_uploads_that_nobody_writes_are_stale(files_dir: Path) -> None:
         assert len(list(files_dir.glob(".upload-*"))) == 1
         incoming.keep(files_dir / "b.txt")
     assert sorted(path.name for path in files_dir.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_a_file_that_is_filled_is_whole_or_not_there(files_dir: Path) -> None:
+    def chunks(*, is_whole: bool) -> Generator[bytes]:
+        yield b"one "
+        yield b"two"
+        if not is_whole:
+            raise ConflictError("no more")
+
+    with fill_incoming(files_dir, chunks(is_whole=True)) as incoming:
+        assert incoming.path.read_bytes() == b"one two"
+    with pytest.raises(ConflictError, match="no more"):
+        fill_incoming(files_dir, chunks(is_whole=False))
+    assert list(files_dir.iterdir()) == []

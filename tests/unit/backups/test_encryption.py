@@ -11,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyrage.x25519 import Identity
 
-from fastcms.backups.encryption import decrypted, encrypted, looks_encrypted, prove_decryptable
-from fastcms.errors import CorruptArchiveError, FastCMSError, WrongKeyError
+from fastcms.backups.encryption import (
+    decrypted,
+    encrypted,
+    looks_encrypted,
+    opened,
+    prove_decryptable,
+    require_fitting,
+)
+from fastcms.errors import CorruptArchiveError, FastCMSError, KeyRequiredError, WrongKeyError
 
 IDENTITY = Identity.generate()
 OTHER = Identity.generate()
@@ -233,3 +240,25 @@ def test_only_what_begins_as_age_begins_looks_encrypted() -> None:
     assert looks_encrypted(_SEALED[:22])
     for first in (b"", b"PK\3\4", b"age-encryption.org/v1", b"age-encryption.org/v10\n", b" " + _SEALED[:30]):
         assert not looks_encrypted(first)
+
+
+@pytest.mark.parametrize("size", [1, 22, 100_000])
+def test_what_is_encrypted_is_opened_however_it_is_cut_and_the_rest_stays_as_it_is(size: int) -> None:
+    for content in (encrypt(CONTENT[:5000]), CONTENT[:5000]):
+        chunks = (content[start : start + size] for start in range(0, len(content), size))
+        assert b"".join(opened(chunks, [OTHER, IDENTITY])) == CONTENT[:5000]
+    assert b"".join(opened([], [])) == b""
+    assert b"".join(opened([b"age"], [])) == b"age"
+
+
+def test_without_a_key_nothing_encrypted_is_opened() -> None:
+    with pytest.raises(KeyRequiredError):
+        next(opened([encrypt(CONTENT)], []))
+
+
+def test_a_beginning_is_enough_to_tell_a_wrong_key() -> None:
+    for content in (CONTENT, b""):
+        head = encrypt(content, 3)[:8192]
+        require_fitting(head, [IDENTITY])
+        with pytest.raises(WrongKeyError):
+            require_fitting(head, [Identity.generate()])

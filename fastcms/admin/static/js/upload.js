@@ -62,6 +62,20 @@
             if (this.label.textContent !== whole) this.label.textContent = whole;
         }
 
+        // What waits for somebody, after it was refused perhaps.
+        wait(text, isRefused) {
+            this.bar.hidden = true;
+            this.label.classList.toggle("text-danger", isRefused);
+            this.say(text);
+        }
+
+        begin(text) {
+            this.bar.hidden = false;
+            this.label.classList.remove("text-danger");
+            this.say(text);
+            this.fill(0);
+        }
+
         // Of how much is unknown, nobody knows how long it takes.
         fill(part) {
             const bar = this.bar.firstElementChild;
@@ -91,7 +105,7 @@
     const findKey = (row, why) => new Promise((resolve, reject) => {
         const typed = () => keyField.value.trim();
         if (!why && (typed() || zone.dataset.uploadHasKey !== undefined)) return resolve(typed());
-        row.say(why || "it is encrypted; its key is wanted above");
+        row.wait(why || "it is encrypted; its key is wanted above", Boolean(why));
         const end = () => { goOn.hidden = true; goOn.onclick = null; };
         row.button.onclick = () => { end(); reject(new Error("Left out.")); };
         goOn.onclick = () => { if (typed()) { end(); resolve(typed()); } else keyField.focus(); };
@@ -114,8 +128,7 @@
     }
 
     const sendOnce = (file, row, fields) => {
-        row.say("uploading");
-        row.fill(0);
+        row.begin("uploading");
         return window.uploadFile(zone.dataset.uploadUrl, file, (part) => {
             if (part >= 1) row.say("checking");
             row.fill(part < 1 ? part : null);
