@@ -1,5 +1,6 @@
 """The dashboard's page of backups: whether the site is safe, the list, and what can be done with each."""
 
+from collections.abc import Container
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from fastcms.backups.job_words import phases_of
 from fastcms.backups.listing import Shown, list_rows, verdict_of
 from fastcms.backups.overview import look_over
 from fastcms.backups.trends import find_trends
-from fastcms.backups.whereabouts import look_for_copies
+from fastcms.backups.whereabouts import AtPlace, look_for_copies
 from fastcms.errors import InvalidInputError, NameNotTypedError
 from fastcms.logs import get_logger
 from fastcms.pages import (
@@ -71,6 +72,14 @@ class BackupsPage(Page):
         return self.templates.TemplateResponse(
             request, "_jobs.html", found | {"page": self, "done": self.url(request), "is_piece": True}
         )
+
+    @route("/copies", name="backups-copies")
+    async def show_copies(self, request: Request) -> Response:
+        """Where the named backups are: a piece that the page asks for when copies come or go."""
+        names = frozenset(request.query_params.getlist("of"))
+        found = await in_thread(_look_at_copies, get_site(request), names)
+        assert self.templates is not None  # noqa: S101 - set when the page is registered
+        return self.templates.TemplateResponse(request, "_copies.html", {"copies": found})
 
     @route("/create", methods=["POST"], name="backups-create")
     @errors_as_messages
@@ -174,6 +183,12 @@ def _look(site: Site, shown: Shown, page: int, job_id: str) -> dict[str, Any]:
         "trends": try_to_see(find_trends, site, backups=backups),
         "ended_job": next((job for job in found["jobs"] if job.id == job_id and not job.is_running), None),
     }
+
+
+def _look_at_copies(site: Site, names: Container[str]) -> dict[str, list[AtPlace]]:
+    backups = try_to_see(service.list_backups, site) or []
+    wanted = [backup for backup in backups if backup.filename in names]
+    return look_for_copies(site, wanted, _look_at_jobs(site)["running"])
 
 
 def _look_at_jobs(site: Site) -> dict[str, Any]:

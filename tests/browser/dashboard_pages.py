@@ -38,6 +38,7 @@ NO_PAGES = {
     "backup-destination-stored",
     "backup-file",
     "backup-keys-sheet",
+    "backups-copies",
     "backups-download",
     "backups-jobs",
     "file",

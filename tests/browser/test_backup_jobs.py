@@ -1,5 +1,6 @@
 """Long work on the page of backups, as somebody sees it who looks on: the work itself is this test's."""
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +9,15 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from fastcms.backups import jobs
+from fastcms.backups.copying import copy_missing
+from fastcms.backups.elsewhere import add_destination
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.job_files import Job, JobKind, JobState, find_job
 from fastcms.backups.schemas import CreatedBackup
 from fastcms.config import Settings
 from fastcms.site import Site, new_site
 from tests.browser.conftest import SharedSite
-from tests.browser.visiting import WatchedPage
+from tests.browser.visiting import EMAIL, WatchedPage
 
 _TOTAL_BYTES = 4_000_000_000
 
@@ -122,3 +125,27 @@ def test_an_upload_that_is_refused_says_why_and_the_others_go_on(
     expect(page.get_by_role("progressbar", name="Uploading")).to_have_count(0)
     page.goto("/admin")  # nothing asks whether to leave: nothing is being sent
     expect(page.get_by_role("heading", name="Home")).to_be_visible()
+
+
+def test_a_copy_is_seen_as_it_is_made_and_takes_nobody_away(
+    admin_page: Page, site: Site, shared_site: SharedSite, tmp_path: Path
+) -> None:
+    add_destination(site, f"file://{tmp_path}?limit=40kB", {}, EMAIL)
+    admin_page.goto("/admin/backups")
+    copies = admin_page.locator(f'[data-copies="{shared_site.backup_filename}"]')
+    place = copies.locator(".copy-line", has_text=str(tmp_path))
+    expect(place).to_contain_text("waiting")
+    copying = threading.Thread(target=copy_missing, args=[site])
+    copying.start()
+    look_again = "document.dispatchEvent(new Event('visibilitychange'))"  # or else it takes five seconds
+    box = admin_page.get_by_role("region", name=f"Copying {shared_site.backup_filename} to")
+    while not box.count():
+        admin_page.evaluate(look_again)
+        admin_page.wait_for_timeout(200)
+    expect(box.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(place).to_contain_text(re.compile(r"being copied\s*\d+ %"))
+    copying.join()
+    expect(box).to_have_count(0)
+    admin_page.evaluate(look_again)
+    expect(place).to_contain_text(re.compile(r"copied .*(now|ago)"))
+    expect(admin_page.locator("[data-changed], [data-job-outcome]")).to_have_count(0)

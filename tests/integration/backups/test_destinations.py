@@ -16,10 +16,11 @@ from fastcms.backups.alarms import find_alarms
 from fastcms.backups.copies import Copy, CopyState, save_copies
 from fastcms.backups.copying import copy_missing
 from fastcms.backups.destinations import destinations_problem, list_destinations
+from fastcms.backups.elsewhere import describe_elsewhere
 from fastcms.backups.folder import data_paths
 from fastcms.backups.schemas import describe_list
 from fastcms.backups.status import SafetyState, describe_status
-from fastcms.backups.whereabouts import copies_of
+from fastcms.backups.whereabouts import copies_of, look_for_copies
 from fastcms.cli import app
 from fastcms.config import Settings
 from fastcms.database import utc_now
@@ -270,6 +271,8 @@ def test_a_list_of_many_with_their_copies_is_quick(settings: Settings) -> None:
     backups = service.list_backups(site)
     began = utc_now()
     listed = describe_list(backups, copies_of(site, backups))
+    assert describe_elsewhere(site, backups, began).uncopied_since is None
+    assert len(look_for_copies(site, backups[:50])) == 50
     assert (utc_now() - began).total_seconds() < 1
     assert {len(item["copies"]) for item in listed.items} == {2}
     assert history.latest_pruning(site) is None

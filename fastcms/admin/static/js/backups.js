@@ -24,9 +24,12 @@
 
     // Copies come and go by themselves: what the list says of them is exchanged, and nothing else.
     async function refreshCopies() {
-        const fresh = await read(window.location.href);
-        fresh?.querySelectorAll("[data-copies]").forEach((cell) => {
-            document.querySelector(`[data-copies="${CSS.escape(cell.dataset.copies)}"]`)?.replaceWith(cell);
+        const names = [...document.querySelectorAll("[data-copies]")].map((lines) => ["of", lines.dataset.copies]);
+        if (!names.length) return;
+        const url = document.querySelector("[data-copies-url]").dataset.copiesUrl;
+        const fresh = await read(`${url}?${new URLSearchParams(names)}`);
+        fresh?.querySelectorAll("[data-copies]").forEach((lines) => {
+            document.querySelector(`[data-copies="${CSS.escape(lines.dataset.copies)}"]`)?.replaceWith(lines);
         });
         if (fresh) refresh();
     }
