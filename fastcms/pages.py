@@ -130,7 +130,7 @@ async def in_thread(
 async def in_waiting_thread(
     function: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments, **options: Any
 ) -> Result:
-    """Run what asks another machine, which may answer after a minute: it takes no thread from what does not."""
+    """Run what waits for another machine, for a minute perhaps: it takes no thread from what does not."""
     return await to_thread.run_sync(partial(function, *arguments, **options), limiter=_WAITING)
 
 

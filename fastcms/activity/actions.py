@@ -176,6 +176,13 @@ ACTIONS = (
         keeps_refusals=True,
     ),
     Action(
+        "backup.destination_change",
+        "Changed",
+        "change",
+        "how backups are copied to {place}",
+        keeps_refusals=True,
+    ),
+    Action(
         "backup.destination_remove",
         "Removed",
         "remove",
@@ -286,6 +293,7 @@ WAYS = {
     "admin:backup-keys-remove": "backup.key_remove",
     "admin:backup-keys-off": "backup.encryption_off",
     "admin:backup-destinations-add": "backup.destination_add",
+    "admin:backup-destination-save": "backup.destination_change",
     "admin:backup-destination-remove": "backup.destination_remove",
     "admin:backup-destination-test": "backup.destination_test",
     "admin:backup-stored-fetch": "backup.fetch",

@@ -5,9 +5,12 @@ from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
-from fastcms.backups.stores.addresses import parse_address
+from fastcms.backups.stores.addresses import Address, parse_address
 from fastcms.errors import InvalidInputError
 
+_TOTAL = "max_total_size"
+# No rule keeps everything.
+_EVERYTHING = {"keep_last": "0"}
 KEEPS = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 # What is sent and never comes back into the form.
 SECRETS = ("secret_key", "sas_token")
@@ -17,7 +20,7 @@ _WRITE = {
     "account": "a storage account's name has 3 to 24 small letters and digits",
     "folder": "leave out . and .. and control characters",
     "limit": "write the bytes a second like 5 MB",
-    "max_total_size": "write a size like 50 GB",
+    _TOTAL: "write a size like 50 GB",
     **dict.fromkeys(KEEPS, "a whole number is wanted, 0 or more"),
 }
 
@@ -59,13 +62,21 @@ _CREDENTIALS: Mapping[Kind, Mapping[str, str]] = {
 }
 
 
+def shown_values(address: Address) -> dict[str, str]:
+    """What the form shows of a destination that is there."""
+    rules = {name: text for name, text in address.options.items() if name in (*KEEPS, _TOTAL)}
+    keeping = Keeping.SAME if not rules else Keeping.ALL if rules == _EVERYTHING else Keeping.OWN
+    place = {"bucket": address.bucket, "folder": address.path, "path": address.path}
+    return {**place, **address.options, "keeping": keeping}
+
+
 def read_new(kind: Kind, sent: Mapping[str, str]) -> NewDestination:
     """What a form says. Raises: InvalidInputError, naming each field that makes no sense."""
     options = {name: sent[name] for name in (*_OPTIONS[kind], "limit") if sent.get(name)} | _policy(sent)
     problems = [*_find_place_problems(kind, sent), *_find_problems(kind, sent, options)]
     if problems:
         errors: list[dict[str, object]] = [{"field": name, "message": text} for name, text in problems]
-        raise InvalidInputError("Nothing was added: look at what is marked below.", errors=errors)
+        raise InvalidInputError("Not everything makes sense: look at what is marked below.", errors=errors)
     query = f"?{urlencode(options)}" if options else ""
     given = {name: sent.get(field, "") for field, name in _CREDENTIALS[kind].items()}
     return NewDestination(
@@ -82,9 +93,9 @@ def _place(kind: Kind, sent: Mapping[str, str]) -> str:
 def _policy(sent: Mapping[str, str]) -> dict[str, str]:
     keeping = sent.get("keeping", Keeping.SAME)
     if keeping == Keeping.OWN:
-        sizes = {"max_total_size": sent["max_total_size"]} if sent.get("max_total_size") else {}
+        sizes = {_TOTAL: sent[_TOTAL]} if sent.get(_TOTAL) else {}
         return {name: sent.get(name) or "0" for name in KEEPS} | sizes
-    return {"keep_last": "0"} if keeping == Keeping.ALL else {}
+    return _EVERYTHING if keeping == Keeping.ALL else {}
 
 
 def _find_place_problems(kind: Kind, sent: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,8 @@ from starlette_admin import route
 
 from fastcms.backups import elsewhere
 from fastcms.backups.backup_settings import read_settings
-from fastcms.backups.destination_forms import KEEPS, SECRETS, Keeping, Kind, read_new
+from fastcms.backups.destination_forms import SECRETS, Kind, read_new, shown_values
+from fastcms.backups.destinations import find_address
 from fastcms.backups.elsewhere import DestinationState
 from fastcms.backups.folder import try_to_see
 from fastcms.backups.job_files import list_jobs
@@ -90,6 +91,30 @@ class DestinationsPage(Page):
             return see_other(self.url(request, f"/{destination_id}"))
         return self.done(request, _works(tested.place), f"/{destination_id}")
 
+    @route(f"{_ONE}/change", name="backup-destination-change")
+    @errors_as_messages
+    async def show_form(self, request: Request) -> Response:
+        destination_id = request.path_params["destination_id"]
+        address = await in_thread(find_address, get_site(request), destination_id)
+        return _render_form(
+            self, request, Kind(address.scheme), shown_values(address), destination_id=destination_id
+        )
+
+    @route(f"{_ONE}/change", methods=["POST"], name="backup-destination-save")
+    @errors_as_messages
+    async def change(self, request: Request) -> Response:
+        """Try it with what was typed, and use that if it works; where it is stays as it was."""
+        site, destination_id = get_site(request), request.path_params["destination_id"]
+        address = await in_thread(find_address, site, destination_id)
+        kind, name = Kind(address.scheme), get_visitor(request).name
+        sent = await _sent(request)
+        try:
+            new = read_new(kind, sent)
+            state = await in_waiting_thread(elsewhere.try_and_change, site, destination_id, *new, name)
+        except FastCMSError as error:
+            return _render_form(self, request, kind, sent, destination_id=destination_id, error=error)
+        return self.done(request, f"Changed. {_works(state.place)}", f"/{destination_id}")
+
     @route(f"{_ONE}/remove", methods=["POST"], name="backup-destination-remove")
     @errors_as_messages
     async def remove(self, request: Request) -> Response:
@@ -106,13 +131,12 @@ class NewDestinationPage(Page):
 
     @route("", name="backup-destinations-new")
     async def index(self, request: Request) -> Response:
-        return self._show(request, _kind_of(request.query_params.get("kind", "")), {})
+        return _render_form(self, request, _kind_of(request.query_params.get("kind", "")), {})
 
     @route("", methods=["POST"], name="backup-destinations-add")
     async def add(self, request: Request) -> Response:
         """Try a place, and add it if it works; else the form comes back as it was typed, without secrets."""
-        form = await read_form(request)
-        sent = {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+        sent = await _sent(request)
         kind, name = _kind_of(sent.get("kind", "")), get_visitor(request).name
         try:
             address, credentials = read_new(kind, sent)
@@ -120,29 +144,40 @@ class NewDestinationPage(Page):
                 elsewhere.try_and_add, get_site(request), address, credentials, name
             )
         except FastCMSError as error:
-            return self._show(request, kind, sent, error)
+            return _render_form(self, request, kind, sent, error=error)
         show_message(request, f"Added. {_works(state.place)} Copying begins within a minute.", "success")
         return see_other(str(request.url_for("admin:backup-destination", destination_id=state.id)))
 
-    def _show(
-        self, request: Request, kind: Kind, sent: Mapping[str, str], error: FastCMSError | None = None
-    ) -> Response:
-        problems = getattr(error, "errors", [])
-        if error is not None:
-            note(refusal=error.message)
-        return self.render(
-            request,
-            "destination_new.html",
-            status=422 if error else 200,  # of a 502, proxies would show a page of their own
-            title="Add a destination",
-            kind=kind,
-            kinds=list(Kind),
-            keepings=list(Keeping),
-            keeps=KEEPS,
-            values={name: value for name, value in sent.items() if name not in SECRETS},
-            error=error,
-            problems={one["field"]: one["message"] for one in problems},
-        )
+
+def _render_form(
+    page: Page,
+    request: Request,
+    kind: Kind,
+    values: Mapping[str, str],
+    *,
+    destination_id: str = "",
+    error: FastCMSError | None = None,
+) -> Response:
+    """The form of a destination, new or with this id; what is secret never comes back."""
+    if error is not None:
+        note(refusal=error.message)
+    return page.render(
+        request,
+        "destination_new.html",
+        status=422 if error else 200,  # of a 502, proxies would show a page of their own
+        title="Change a destination" if destination_id else "Add a destination",
+        destination_id=destination_id,
+        kind=kind,
+        kinds=list(Kind),
+        values={name: value for name, value in values.items() if name not in SECRETS},
+        error=error,
+        problems={one["field"]: one["message"] for one in getattr(error, "errors", [])},
+    )
+
+
+async def _sent(request: Request) -> dict[str, str]:
+    form = await read_form(request)
+    return {name: value.strip() for name, value in form.items() if isinstance(value, str)}
 
 
 def _keys_url(request: Request) -> str:

@@ -133,17 +133,52 @@ def add_destination(site: Site, text: str, credentials: Mapping[str, str]) -> De
     return destination
 
 
+def find_address(site: Site, destination_id: str) -> Address:
+    """What was written when a place was added. Raises: NotFoundError; ConflictError when it was not added."""
+    destination = _find_added(site, destination_id)
+    return next(named.address for named in _list_named(site) if named.destination.id == destination.id)
+
+
+def change_destination(
+    site: Site, destination_id: str, text: str, credentials: Mapping[str, str]
+) -> Destination:
+    """Use other options and credentials for a place that was added, if it works with them.
+
+    Without any credentials, those that are stored stay.
+    Raises: NotFoundError; ConflictError; InvalidInputError; ConfigError; the StoreError that says why not.
+    """
+    destination, address = _find_added(site, destination_id), parse_address(text)
+    if address.place != destination.place:
+        raise InvalidInputError(
+            f"{address.place} is another place than {destination.place}.",
+            hint="Add it as a destination of its own.",
+        )
+    stored = next(entry.credentials for entry in _read(site) if _place_of(entry) == destination.place)
+    given = _without_empty(credentials) or stored
+    open_store(address, given).check()
+    changed = _Added(address=text.strip(), credentials=given)
+    with explained("Changing the destination"), _changing(data_paths(site).backups_dir):
+        entries = _read(site)
+        _write(site, [changed if _place_of(entry) == destination.place else entry for entry in entries])
+    return _describe(address, DestinationSource.ADDED, given)
+
+
 def remove_destination(site: Site, destination_id: str) -> Destination:
     """Copy no more to a place that was added; what is there stays. Raises: NotFoundError; ConflictError."""
+    destination = _find_added(site, destination_id)
+    with explained("Removing the destination"), _changing(data_paths(site).backups_dir):
+        _write(site, [entry for entry in _read(site) if _place_of(entry) != destination.place])
+    return destination
+
+
+def _find_added(site: Site, destination_id: str) -> Destination:
     destination = find_destination(site, destination_id)
     if destination.source is DestinationSource.ENVIRONMENT:
         raise ConflictError(
             f"{destination.place} is named by the environment.",
-            hint="Take it out of FASTCMS_BACKUP_DESTINATIONS, then restart the server.",
+            hint="Change FASTCMS_BACKUP_DESTINATIONS, then restart the server.",
             code="destination_fixed",
         )
-    with explained("Removing the destination"), _changing(data_paths(site).backups_dir):
-        _write(site, [entry for entry in _read(site) if _place_of(entry) != destination.place])
     return destination
 
 

@@ -160,6 +160,20 @@ def try_and_add(site: Site, address: str, credentials: Mapping[str, str], added_
     return add_destination(site, address, credentials, added_by)
 
 
+def try_and_change(
+    site: Site, destination_id: str, address: str, credentials: Mapping[str, str], changed_by: str
+) -> DestinationState:
+    """Use other options or credentials for a place, if it works with them. What waited waits no longer.
+
+    Raises: what `destinations.change_destination` raises; BackupError.
+    """
+    note(place=find_destination(site, destination_id).place)
+    destination = destinations.change_destination(site, destination_id, address, credentials)
+    get_logger().info("destination changed", place=destination.place, by=changed_by)
+    _note_usable(site, destination)
+    return show_destination(site, destination.id)
+
+
 def remove_destination(site: Site, text: str, removed_by: str) -> Destination:
     """Copy no more to a place; the copies that are there stay. Raises: NotFoundError; ConflictError."""
     destination = find_destination(site, text)
@@ -183,10 +197,15 @@ def try_destination(site: Site, text: str) -> Destination:
         now = utc_now()
         write_far_side(site, destination, unusable(read_far_side(site, destination, now), error, now))
         raise
-    found = read_far_side(site, destination, utc_now())
-    write_far_side(site, destination, reached(found, found.others, utc_now()))
-    try_again(site, destination, utc_now())
+    _note_usable(site, destination)
     return destination
+
+
+def _note_usable(site: Site, destination: Destination) -> None:
+    now = utc_now()
+    found = read_far_side(site, destination, now)
+    write_far_side(site, destination, reached(found, found.others, now))
+    try_again(site, destination, now)
 
 
 def _look_up(site: Site, destination: Destination, now: datetime) -> DestinationState:

@@ -26,6 +26,7 @@ PAGES = {
     "backup-destinations": "/backups/destinations",
     "backup-destinations-new": "/backups/destinations/new",
     "backup-destination": "/backups/destinations/{destination}?stored=yes",
+    "backup-destination-change": "/backups/destinations/{destination}/change",
     "backup-stored": "/backups/destinations/{destination}/backups/{backup}",
     "activity": "/activity",
     "accounts": "/accounts",

@@ -102,13 +102,28 @@ def test_what_fails_its_test_is_not_added_and_comes_back_without_its_secrets(
     assert all(f'value="{form[name]}"' in refused.text for name in ("endpoint", "folder", "access_key"))
     assert "typed-secret" not in refused.text
     assert list_destinations(site) == []
+    assert "typed-secret" not in admin_browser.open("/activity").text
     right = dict(zip(("access_key", "secret_key"), s3_server.credentials.values(), strict=False))
     added = admin_browser.send(NEW, form | right).text
     assert "Added. s3://backups/pages" in added
     assert "everything" in added
     assert "stored here, and never shown" in added
     assert right["secret_key"] not in added
-    assert list_destinations(site)[0].has_stored_credentials
+    (destination,) = list_destinations(site)
+    assert destination.has_stored_credentials
+
+    change = f"{PAGE}/{destination.id}/change"
+    shown = admin_browser.open(change).text
+    assert right["secret_key"] not in shown
+    assert 'value="all" checked' in shown
+    kept = admin_browser.send(change, form | {"access_key": "", "secret_key": "", "keeping": "same"}).text
+    assert "Changed. s3://backups/pages" in kept
+    assert list_destinations(site)[0].policy is None
+    worse = admin_browser.send(change, form).text
+    assert "Nothing was changed." in worse
+    moved = admin_browser.send(change, form | right | {"bucket": "elsewhere"}).text
+    assert "is another place than" in moved
+    elsewhere.try_destination(site, destination.id)
 
 
 @pytest.mark.parametrize(
