@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # What the benchmarks measure beside FastCMS; in Debian the packages have the same names.
-BENCH_PROGRAMS := zip unzip restic
+BENCH_PROGRAMS := age zip unzip restic
 
 $(VENV)/run.stamp: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -64,7 +64,7 @@ demo: $(VENV)/test.stamp ## Watch a site being filled, backed up, half deleted a
 
 # `make bench QUICK=1` takes two minutes; without QUICK it takes three quarters of an hour.
 .PHONY: bench
-bench: $(VENV)/bench.stamp ## Measure backups beside tar, zip, restic and PocketBase, and write docs/benchmarks.md
+bench: $(VENV)/bench.stamp ## Measure backups beside tar, zip, restic, PocketBase and rclone, and write docs/benchmarks.md
 	@for program in $(BENCH_PROGRAMS); do command -v $$program >/dev/null || missing=1; done; \
 	if [ -n "$$missing" ]; then \
 	  echo "Installing the programs to measure: $(BENCH_PROGRAMS)"; \
@@ -72,6 +72,10 @@ bench: $(VENV)/bench.stamp ## Measure backups beside tar, zip, restic and Pocket
 	  || echo "That did not work: the report says which of them are missing."; \
 	fi
 	@$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick)
+
+.PHONY: scaling
+scaling: $(VENV)/bench.stamp ## Measure what this machine carries, and write docs/scaling.md (ten minutes)
+	@$(BIN)/python -m benchmarks.scaling
 
 # Freezing forgets for which machines a package is: the condition is that of pyproject.toml.
 FREEZE := pip freeze --exclude fastcms | sed "s/^pysqlite3==.*/&; sys_platform == 'darwin' or platform_machine == 'x86_64'/"

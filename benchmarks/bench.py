@@ -58,15 +58,17 @@ def main() -> int:
         results = Run(QUICK if options.quick else FULL, Path(folder), options.only).run_until_stopped()
     results.facts["seconds"] = time.perf_counter() - started
     console.print(page.targets_for_terminal(results))
-    if options.quick or options.only:
+    if options.add:
+        results = Results.load(RESULTS_PATH).with_more(results, options.only)
+    elif options.quick or options.only:
         path = Path(tempfile.mkdtemp(prefix="fastcms-bench-result-"))
         results.save(path / "results.json")
         page.write(results, path)
         console.print(f"All of it is in {path}; docs/benchmarks.md is left alone.")
-    else:
-        results.save(RESULTS_PATH)
-        page.write(results, REPOSITORY / "docs")
-        console.print("Written: docs/benchmarks.md")
+        return 0
+    results.save(RESULTS_PATH)
+    page.write(results, REPOSITORY / "docs")
+    console.print("Written: docs/benchmarks.md")
     return 0
 
 
@@ -185,6 +187,11 @@ def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small site, few rounds; prints only")
     parser.add_argument("--only", nargs="*", default=[], help="measurements, such as: create stage")
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="with --only: add them to the results that are kept, and say so there",
+    )
     parser.add_argument("--folder", default="/var/tmp", help="on the disk to measure (default: /var/tmp)")  # noqa: S108
     parser.add_argument(
         "--render", action="store_true", help="only write the page again, from benchmarks/results.json"

@@ -52,6 +52,8 @@ class Dataset:
 
 # A 410 MB database and 838 MB in 4,000 files.
 MAGAZINE = Dataset(100_000, 3_420, 3_000, 256 * 1024, 1_000, 50_000)
+# As many records as one machine is asked about, short ones, and 3 GB of pictures.
+MILLION = Dataset(1_000_000, 500, 12_000, 256 * 1024, 0, 0)
 # An archive of 2 GB.
 PICTURES = Dataset(1_000, 1_000, 7_700, 256 * 1024, 0, 0)
 SMALL_FILES = Dataset(1_000, 1_000, 0, 0, 200_000, 4_096)

@@ -7,6 +7,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +16,15 @@ import fastcms
 from benchmarks.contestants import pocketbase
 from fastcms.sqlite import sqlite3
 
-_PACKAGES = ("uvicorn", "fastapi", "isal", "pysqlite3")
+_PACKAGES = ("uvicorn", "fastapi", "isal", "pysqlite3", "obstore", "pyrage")
 _PROGRAMS = {
     "tar": ["tar", "--version"],
     "zip": ["zip", "-v"],
     "unzip": ["unzip", "-v"],
     "restic": ["restic", "version"],
+    "age": ["age", "--version"],
+    "rclone": [str(Path(sys.executable).with_name("rclone")), "version"],
+    "SeaweedFS": [str(Path(sys.executable).with_name("weed")), "version"],
 }
 _WARMED_SHARE = 0.9
 # What one contestant writes or reads.
@@ -52,11 +56,13 @@ def find_versions() -> dict[str, str]:
     found |= {name: version(name) for name in _PACKAGES}
     if program := pocketbase.find_program():
         found["PocketBase"] = _version_of([str(program), "--version"])
-    return found | {name: _version_of(command) for name, command in _PROGRAMS.items() if shutil.which(name)}
+    return found | {
+        name: _version_of(command) for name, command in _PROGRAMS.items() if shutil.which(command[0])
+    }
 
 
 def missing_programs() -> list[str]:
-    return [name for name in _PROGRAMS if not shutil.which(name)]
+    return [name for name, command in _PROGRAMS.items() if not shutil.which(command[0])]
 
 
 def measure_disk(folder: Path) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 import json
 import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,23 @@ class Results:
     ) -> float | None:
         mine, theirs = self.get(measurement, contestant, metric), self.get(measurement, other, metric)
         return median([compare(one, two) for one, two in zip(mine, theirs, strict=False) if two])
+
+    def with_more(self, later: "Results", names: Sequence[str]) -> "Results":
+        """These results with those of a later run of some measurements, and a note that says so."""
+        values = {
+            measurement: self.values.get(measurement, {}) | contestants
+            for measurement, contestants in later.values.items()
+        }
+        note = f"Measured in a later run than the rest: {', '.join(names)}."
+        return replace(
+            self,
+            versions=self.versions | later.versions,
+            # What a run says of the machine itself is the first one's.
+            facts=later.facts | self.facts,
+            values=self.values | values,
+            series=self.series | later.series,
+            notes=list(dict.fromkeys([*self.notes, *later.notes, note])),
+        )
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.table import Table
 
 from benchmarks.contestants import cms
@@ -15,6 +14,7 @@ from benchmarks.measurements import (
     download,
     listing,
     memory,
+    offsite,
     profile,
     sizes,
     small_files,
@@ -25,6 +25,7 @@ from benchmarks.measurements import (
 )
 from benchmarks.report.charts import write_charts
 from benchmarks.report.targets import TARGETS, Target
+from benchmarks.report.templates import open_template
 from benchmarks.results import Results
 
 _VERDICTS = {True: "yes", False: "**no**", None: "–"}
@@ -33,15 +34,7 @@ _VERDICTS = {True: "yes", False: "**no**", None: "–"}
 def write(results: Results, folder: Path) -> None:
     """Write benchmarks.md and images/benchmark-*.svg into a folder."""
     charts = write_charts(results, folder / "images")
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - Markdown of our own numbers
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    text = environment.get_template("benchmarks.md.jinja").render(
+    text = open_template("benchmarks.md.jinja").render(
         results=results,
         charts=charts,
         targets=[(target, target.show(results), _VERDICTS[target.is_reached(results)]) for target in TARGETS],
@@ -80,6 +73,7 @@ class Column:
 _SECONDS = Column("Seconds", "seconds")
 _ARCHIVE = Column("Archive, MB", "archive_bytes", 1e-6, 0)
 _AGAINST_TAR = Column(f"Against {TAR_DURABLE}", "seconds", against=TAR_DURABLE)
+_RATE = Column("MB per second", "bytes_per_second", 1e-6, 0)
 _COLUMNS = {
     create.NAME: [_SECONDS, _AGAINST_TAR, _ARCHIVE],
     stage.NAME: [
@@ -114,7 +108,13 @@ _COLUMNS = {
     small_files.CREATE: [_SECONDS, _AGAINST_TAR],
     small_files.STAGE: [_SECONDS],
     listing.NAME: [Column("Milliseconds", "seconds", 1000, 0)],
-    download.NAME: [Column("MB per second", "bytes_per_second", 1e-6, 0)],
+    offsite.COPY: [_SECONDS, _RATE, Column(f"Against {offsite.RCLONE}", "seconds", against=offsite.RCLONE)],
+    offsite.FETCH: [
+        _SECONDS,
+        _RATE,
+        Column(f"Against {offsite.RCLONE_BACK}", "seconds", against=offsite.RCLONE_BACK),
+    ],
+    download.NAME: [_RATE],
 }
 
 

@@ -10,6 +10,7 @@ from benchmarks.measurements import (
     download,
     listing,
     memory,
+    offsite,
     small_files,
     stage,
     swap,
@@ -154,6 +155,20 @@ TARGETS = (
         "Memory", "staging: at most 128 MB more than idle", 128, _more_mb(memory.staging(USUAL)), "{:.0f} MB"
     ),
     Target("Memory", "the same with 8 times the content", 128, _more_mb(memory.staging(LARGE)), "{:.0f} MB"),
+    *(
+        Target(
+            "Memory",
+            f"{text} 2 GB: at most 128 MB more than idle",
+            128,
+            _more_mb(name(encrypt=encrypt)),
+            "{:.0f} MB",
+        )
+        for encrypt, words in ((False, ""), (True, ", encrypted,"))
+        for name, text in (
+            (offsite.copying, f"copying{words} to S3"),
+            (offsite.fetching, f"fetching{words} from S3"),
+        )
+    ),
     Target(
         "Many small files",
         "create at most 2.5 × `tar cf` followed by fsync",
@@ -165,6 +180,24 @@ TARGETS = (
         "stage at most 2.5 × `tar xf`",
         2.5,
         _ratio(small_files.STAGE, "seconds", cms.NAME, UNTAR),
+    ),
+    Target(
+        "Copies",
+        "to S3 no slower than 1.25 × `rclone copy`",
+        1.25,
+        _ratio(offsite.COPY, "seconds", cms.NAME, offsite.RCLONE),
+    ),
+    Target(
+        "Copies",
+        "encrypted: no slower than 1.25 × `age` piped into `rclone rcat`",
+        1.25,
+        _ratio(offsite.COPY, "seconds", offsite.ENCRYPTED, offsite.AGE),
+    ),
+    Target(
+        "Copies",
+        "back from S3 no slower than 1.25 × `rclone copy` followed by fsync",
+        1.25,
+        _ratio(offsite.FETCH, "seconds", cms.NAME, offsite.RCLONE_BACK),
     ),
     Target(
         "List",

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from benchmarks.contestants.pocketbase import PocketBaseSite, find_program
 from benchmarks.context import Bench
 from benchmarks.dataset import Dataset
 from benchmarks.http_client import Connection
-from benchmarks.measurements import download, stage, swap, uploads
+from benchmarks.measurements import download, offsite, stage, swap, uploads
 from benchmarks.plan import QUICK
 from benchmarks.results import Results
 
@@ -81,6 +82,18 @@ def test_staging_starting_and_downloading_leave_nothing_behind(bench: Bench) -> 
     assert bench.cms.client.call("GET", "/backups")["total"] == 0
     status = bench.cms.client.call("GET", "/backups/restore")
     assert (status["state"], status["safety_copy"]) == ("restored", None)
+
+
+@pytest.mark.slow
+def test_copies_are_made_by_every_program_and_come_back_as_they_were(bench: Bench) -> None:
+    bench = replace(bench, plan=replace(bench.plan, copied_rounds=1))
+    offsite.run(bench)
+    for contestant in (offsite.ENCRYPTED, offsite.RCLONE, offsite.AGE):
+        assert bench.results.get(offsite.COPY, contestant, "seconds"), contestant
+    for contestant in (offsite.CHECKED, offsite.RCLONE_BACK, offsite.AGE_BACK):
+        assert bench.results.get(offsite.FETCH, contestant, "seconds"), contestant
+    assert bench.cms.client.call("GET", "/backups")["total"] == 0
+    assert bench.cms.client.call("GET", "/backups/destinations")["total"] == 0
 
 
 @pytest.mark.skipif(find_program() is None, reason="`make bench` installs PocketBase")

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from benchmarks.contestants import cms, pocketbase
 from benchmarks.contestants.archivers import TAR_DURABLE, UNZIP
-from benchmarks.measurements import create, profile, sizes, stage, uploads, writers
+from benchmarks.measurements import create, offsite, profile, sizes, stage, uploads, writers
 from benchmarks.report.targets import TARGETS
 from benchmarks.results import Results
 
@@ -24,7 +24,7 @@ def page() -> Any:
 @pytest.fixture
 def results() -> Results:
     made = Results("full", {"Processor": "A processor, 2 cores"}, {"FastCMS": "1.2.3"})
-    made.facts["content_bytes"] = 1.25e9
+    made.facts |= {"content_bytes": 1.25e9, "copied_bytes": 2e9}
     for round_number in range(3):
         for name, seconds in ((cms.NAME, 1.5), (TAR_DURABLE, 1.0), (pocketbase.NAME, 9.0)):
             metrics = {"seconds": seconds + round_number / 10, "archive_bytes": 9e8}
@@ -32,6 +32,8 @@ def results() -> Results:
             made.add(f"{sizes.NAME} 100000000", name, {"seconds": seconds / 10})
         for name, seconds in ((cms.NAME, 2.0), (UNZIP, 8.0), (pocketbase.NAME, 3.0)):
             made.add(stage.NAME, name, {"seconds": seconds})
+        for name, seconds in ((cms.NAME, 11), (offsite.RCLONE, 10)):
+            made.add(offsite.COPY, name, {"seconds": seconds, "bytes_per_second": 2e9 / seconds})
         made.add(uploads.NAME, cms.NAME, {"succeeded": 1, "files": 10, "missing": 0, "different": 0})
     made.series[profile.NAME] = {"create": {"compression": 0.75, "Python and the rest": 0.25}}
     name = writers.label(cms.NAME, next(iter(writers.PACES)), busy=True)
@@ -62,6 +64,7 @@ def test_the_page_has_tables_with_medians_and_ranges_and_the_profile(
     text = (tmp_path / "benchmarks.md").read_text()
     assert "| FastCMS | 1.60 (1.50–1.70) | 1.45 × | 900 |" in text
     assert "| 0.10 GB: PocketBase | 0.90 |" in text
+    assert "| FastCMS | 11.00 | 182 | 1.10 × |" in text
     assert "| FastCMS | 3 | 3 | 30 | 0 | 0 |" in text
     assert "| compression | 75 % |" in text
     assert "| FastCMS | 1.2.3 |" in text

@@ -31,3 +31,19 @@ def test_results_survive_being_saved_and_loaded(tmp_path: Path) -> None:
     results.notes.append("restic is not installed.")
     results.save(tmp_path / "results.json")
     assert Results.load(tmp_path / "results.json") == results
+
+
+def test_a_later_run_of_some_measurements_joins_the_rest_and_is_told_apart() -> None:
+    results, later = new_results(), new_results()
+    results.add("memory", "creating", {"more_bytes": 1})
+    results.add("create", "FastCMS", {"seconds": 1})
+    results.facts["fsync_seconds"] = 1
+    later.add("memory", "copying", {"more_bytes": 2})
+    later.add("copy", "rclone", {"seconds": 3})
+    later.facts |= {"fsync_seconds": 2, "copied_bytes": 4}
+    joined = results.with_more(later, ["offsite"]).with_more(later, ["offsite"])
+    assert joined.values["memory"] == {"creating": {"more_bytes": [1]}, "copying": {"more_bytes": [2]}}
+    assert joined.get("create", "FastCMS", "seconds") == [1]
+    assert joined.get("copy", "rclone", "seconds") == [3]
+    assert joined.facts == {"fsync_seconds": 1, "copied_bytes": 4}
+    assert joined.notes == ["Measured in a later run than the rest: offsite."]
