@@ -55,6 +55,8 @@ _NAMES = {
     "notify_success": "Tell of successes, too",
     "heartbeat_url": "Heartbeat",
 }
+# Changed on pages of their own. Nobody turns encryption off by taking a setting back.
+_ELSEWHERE = {"encrypt_to": "admin:backup-keys"}
 _LISTED_BACKUPS = 100
 # Forms of which a part tells what they would change, while they are filled in.
 _PREVIEWED = ("schedule", "retention")
@@ -100,7 +102,7 @@ class SettingsPage(Page):
     async def reset(self, request: Request) -> Response:
         """Go back to what the environment says."""
         name = await form_text(request, "name")
-        if name not in _NAMES:
+        if name not in _NAMES or name in _ELSEWHERE:
             raise InvalidInputError(f"There is no setting {name[:100]!r}.", hint="Load the page anew.")
         await in_thread(change_shown_settings, get_site(request), {name: None}, get_visitor(request).name)
         return self._done(request, f"{_NAMES[name]}: the environment's value holds again.", "origins")
@@ -216,6 +218,7 @@ def _look(
         "heartbeat_address": mask_web(settings.heartbeat_url) if settings.heartbeat_url else "",
         "heartbeat": try_to_see(notifications.latest_heartbeat, site),
         "names": _NAMES,
+        "changed_elsewhere": _ELSEWHERE,
         "weekdays": WEEKDAYS,
         "last_day": LAST_DAY,
         "timezones": _timezones(),

@@ -169,3 +169,12 @@ def test_who_could_be_overheard_is_told_before_a_key_is_made(admin_browser: Brow
     page = admin_browser.open(KEYS)
     assert str(page.url).startswith("http://testserver/")
     assert "others on the way could read the" in page.text
+
+
+def test_encryption_is_not_turned_off_by_taking_a_setting_back(admin_browser: Browser, site: Site) -> None:
+    change_settings(site, {"encrypt_to": [KEY]})
+    settings = admin_browser.open("/backups/settings").text
+    assert "changed on its own page" in settings
+    refused = admin_browser.send("/backups/settings/reset", {"name": "encrypt_to"}, "/backups/settings")
+    assert "There is no setting" in refused.text
+    assert read_settings(site).encrypt_to == (KEY,)
