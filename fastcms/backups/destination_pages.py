@@ -15,6 +15,7 @@ from fastcms.backups.elsewhere import DestinationState
 from fastcms.backups.folder import try_to_see
 from fastcms.backups.job_files import list_jobs
 from fastcms.backups.stored_rows import list_page
+from fastcms.backups.whereabouts import label_places
 from fastcms.errors import FastCMSError, StoreError
 from fastcms.noting import note
 from fastcms.pages import (
@@ -199,6 +200,7 @@ def _look_at_all(site: Site) -> dict[str, Any]:
     found = elsewhere.list_all(site)
     return {
         "states": found.items,
+        "labels": label_places(state.place for state in found.items),
         "problem": found.problem,
         "is_encrypted": bool(read_settings(site).encrypt_to),
         "kinds": list(Kind),

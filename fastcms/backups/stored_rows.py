@@ -1,7 +1,10 @@
 """The backups that a destination keeps, beside what this machine has and knows of them."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
+
+from pyrage.x25519 import Identity
 
 from fastcms.backups.copies import Copy
 from fastcms.backups.destinations import find_destination
@@ -10,6 +13,7 @@ from fastcms.backups.schemas import Backup
 from fastcms.backups.service import list_backups
 from fastcms.backups.sources import find_keys, open_destination_source
 from fastcms.backups.stored import StoredBackup, find_stored, list_stored
+from fastcms.errors import InvalidInputError
 from fastcms.site import Site
 
 _PER_PAGE = 100
@@ -42,7 +46,7 @@ class StoredPage(NamedTuple):
 
 
 def list_page(site: Site, destination_id: str, page: int) -> StoredPage:
-    """Ask a destination what it keeps. Raises: NotFoundError; StoreError; BackupError; InvalidInputError."""
+    """Ask a destination what it keeps. Raises: NotFoundError; StoreError; BackupError."""
     source, here = _open(site, destination_id), _list_here(site)
     stored = list_stored(source.store)
     page_count = max(-(-stored.total // _PER_PAGE), 1)
@@ -61,7 +65,10 @@ def find_row(site: Site, destination_id: str, object_name: str) -> StoredRow:
 
 
 def _open(site: Site, destination_id: str) -> Source:
-    return open_destination_source(site, find_destination(site, destination_id), find_keys(site, None))
+    keys: tuple[Identity, ...] = ()
+    with suppress(InvalidInputError):  # what is there can be seen without them; whoever needs them is told
+        keys = find_keys(site, None)
+    return open_destination_source(site, find_destination(site, destination_id), keys)
 
 
 def _list_here(site: Site) -> Mapping[str, Backup]:

@@ -29,6 +29,7 @@ from fastcms.backups.schemas import Backup
 from fastcms.config import Settings
 from fastcms.errors import JobCancelledError, NotEnoughSpaceError
 from fastcms.site import Site, new_site
+from tests.browser.club import copy_elsewhere
 from tests.browser.month import full_disk, live_a_month
 from tests.browser.visiting import DESKTOP, EMAIL, PASSWORD, PHONE, WatchedPage, launch_chromium, use_session
 from tests.e2e.conftest import REPOSITORY, OwnServer
@@ -138,6 +139,7 @@ def _photograph_new_site(browser: Browser, folder: Path, target: Path) -> None:
         photographer.log_in(_log_in(site))
         for name in ("collections", "files", "backups", "tokens", "activity"):
             photographer.take(f"{name}-empty", f"/{name}")
+        photographer.take("destinations-empty", "/backups/destinations")
         photographer.take("home-empty", "/")
 
 
@@ -149,6 +151,7 @@ def _photograph_club(browser: Browser, folder: Path, token: str, target: Path) -
         _work_a_morning(server.url)
         _take_content(photographer)
         _take_backups(photographer, site)
+        _take_destinations(photographer, site, folder)
         _take_jobs(photographer, site)
         _take_restores(photographer, site, server)
 
@@ -218,6 +221,16 @@ def _take_backups(photographer: Photographer, site: Site) -> None:
     photographer.take("settings", "/backups/settings")
     photographer.take("restore-plan", f"/backups/{newest}/restore")
     photographer.take("token-new", "/tokens", _make_token)
+
+
+def _take_destinations(photographer: Photographer, site: Site, folder: Path) -> None:
+    newest = service.list_backups(site)[0]
+    page = f"/backups/destinations/{copy_elsewhere(site, newest, folder / 'nas')}"
+    photographer.take("destinations", "/backups/destinations")
+    photographer.take("destination", page, lambda page: page.locator("[data-summary]").wait_for())
+    photographer.take("destination-new", "/backups/destinations/new")
+    photographer.take("destination-new-refused", "/backups/destinations/new", _try_a_dead_server)
+    photographer.take("backup-stored", f"{page}/backups/{newest.filename}.age")
 
 
 def _take_jobs(photographer: Photographer, site: Site) -> None:
@@ -319,6 +332,15 @@ def _try_a_wrong_password(page: Page) -> None:
     page.get_by_label("Email address").fill(EMAIL)
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Log in").click()
+    page.get_by_role("alert").wait_for()
+
+
+def _try_a_dead_server(page: Page) -> None:
+    page.get_by_label("Server").fill("http://127.0.0.1:9")
+    page.get_by_label("Bucket").fill("club-backups")
+    page.get_by_label("Access key ID").fill("the-key")
+    page.get_by_label("Secret access key").fill("its secret")
+    page.get_by_role("button", name="Add and test").click()
     page.get_by_role("alert").wait_for()
 
 
