@@ -6,9 +6,7 @@ missing byte raises before the chunks end, also where the end itself is missing.
 Format: https://github.com/C2SP/C2SP/blob/main/age.md
 """
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 import pyrage
 from pyrage.x25519 import Identity, Recipient
 
+from fastcms.backups.streams import in_thread
 from fastcms.errors import CorruptArchiveError, KeyRequiredError, WrongKeyError
 
 AGE_MAGIC = b"age-encryption.org/v1"
@@ -27,7 +26,6 @@ _TAG_BYTES = 16
 _NONCE_BYTES = 16
 _MAC_BYTES = 44  # of the header, in base64, with its line's end
 _CHUNK_BYTES = 1_048_576
-_WAITING_CHUNKS = 4
 # Each public key takes 98 bytes. The reader of headers looks at all that it has read again after each line.
 _MAX_HEADER_BYTES = 16_384
 _HEADER_END = b"\n--- "
@@ -164,44 +162,6 @@ def _corrupt(error: Exception) -> CorruptArchiveError:
     )
 
 
-class _AbandonedError(Exception):
-    """Nobody takes any more chunks."""
-
-
-class _Channel:
-    """Hands a few chunks from one thread to another; its end is None, or an error."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._waiting: deque[bytes | BaseException | None] = deque()
-        self._is_abandoned = False
-
-    def put(self, chunk: bytes) -> None:
-        with self._condition:
-            self._condition.wait_for(lambda: self._is_abandoned or len(self._waiting) < _WAITING_CHUNKS)
-            if self._is_abandoned:
-                raise _AbandonedError
-            self._waiting.append(chunk)
-            self._condition.notify_all()
-
-    def end(self, error: BaseException | None) -> None:
-        with self._condition:
-            self._waiting.append(error)
-            self._condition.notify_all()
-
-    def take(self) -> bytes | BaseException | None:
-        with self._condition:
-            self._condition.wait_for(lambda: self._waiting)
-            taken = self._waiting.popleft()
-            self._condition.notify_all()
-            return taken
-
-    def abandon(self) -> None:
-        with self._condition:
-            self._is_abandoned = True
-            self._condition.notify_all()
-
-
 class _Source:
     """The file that pyrage reads from; it would turn what the chunks raise into words, so that is kept."""
 
@@ -242,8 +202,8 @@ class _Source:
 class _Sink:
     """The file that pyrage writes to."""
 
-    def __init__(self, channel: _Channel) -> None:
-        self._channel = channel
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self._put = put
         self._gathered = bytearray()
         self._held_bytes = 0
         self.error: BaseException | None = None
@@ -262,7 +222,7 @@ class _Sink:
     def flush(self) -> None:
         if self._gathered:
             try:
-                self._channel.put(bytes(self._gathered))
+                self._put(bytes(self._gathered))
             except BaseException as error:  # pyrage takes no notice of some
                 self.error = error
                 raise
@@ -271,29 +231,15 @@ class _Sink:
 
 def _piped(chunks: Iterable[bytes], work: Callable[[_Source, _Sink], None]) -> Generator[bytes]:
     """What work writes when it reads the chunks, in a thread that ends with this generator."""
-    channel = _Channel()
-    source, sink = _Source(chunks), _Sink(channel)
 
-    def run() -> None:
-        error: BaseException | None = None
+    def make(put: Callable[[bytes], None]) -> None:
+        source, sink = _Source(chunks), _Sink(put)
         try:
-            try:
-                work(source, sink)
-                sink.flush()
-            finally:
-                source.close()
-        except BaseException as caught:  # noqa: BLE001 - raised in the other thread
-            error = caught
-        channel.end(source.error or sink.error or error)
+            work(source, sink)
+            sink.flush()
+        finally:
+            source.close()
+            if error := source.error or sink.error:
+                raise error
 
-    thread = threading.Thread(target=run, name="age", daemon=True)
-    thread.start()
-    try:
-        while isinstance(taken := channel.take(), bytes):
-            yield taken
-        if taken is not None:
-            raise taken
-    finally:
-        channel.abandon()
-        if thread is not threading.current_thread():  # the garbage collector may run in it
-            thread.join()
+    return in_thread(make, "age")

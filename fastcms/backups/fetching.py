@@ -7,6 +7,7 @@ connection that breaks is taken up again where it broke, and a killed process le
 import hashlib
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from fastcms.backups.schemas import Backup, BackupDetails
 from fastcms.backups.service import describe_backup, find_backup, time_of
 from fastcms.backups.stored import StoredBackup, filename_of, find_stored, locate, require_object
 from fastcms.backups.stores.base import BackupStore, StoredObject
+from fastcms.backups.streams import ahead
 from fastcms.database import utc_now
 from fastcms.durability import require_free_space
 from fastcms.errors import (
@@ -177,11 +179,12 @@ def _resumed(store: BackupStore, found: StoredObject, on_progress: OnProgress) -
         try:
             if broken is not None:
                 _require_same(store, found)
-            for chunk in filter(None, store.read(found.name, done_bytes)):
-                done_bytes += len(chunk)
-                on_progress(Progress("fetching", done_bytes, found.size_bytes))
-                waits = iter(_WAITS_SECONDS)
-                yield chunk
+            with closing(ahead(store.read(found.name, done_bytes))) as chunks:
+                for chunk in filter(None, chunks):
+                    done_bytes += len(chunk)
+                    on_progress(Progress("fetching", done_bytes, found.size_bytes))
+                    waits = iter(_WAITS_SECONDS)
+                    yield chunk
             broken = _cut_off(store, found, done_bytes)
         except StoreError as error:
             if error.is_permanent:

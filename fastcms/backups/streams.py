@@ -1,14 +1,18 @@
 """Pipes that a backup's bytes run through on their way to a destination, or back: chunks in, chunks out."""
 
 import hashlib
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from fastcms.backups.engine.progress import OnProgress, Progress
 
 _CHUNK_BYTES = 1_048_576
 _SECONDS_BETWEEN = 0.1
+_WAITING_CHUNKS = 4
 # A limited stream comes in pieces so small that whoever counts or cancels them waits no longer.
 _PIECES_A_SECOND = 4
 # What was not used of a limit can be made up for later, as much as this: uploads come in bursts.
@@ -82,3 +86,83 @@ def with_progress(
             on_progress(Progress(phase, done_bytes, total_bytes))
             told = clock()
     on_progress(Progress(phase, done_bytes, total_bytes))
+
+
+def ahead(chunks: Generator[bytes]) -> Generator[bytes]:
+    """The same chunks, some taken in advance: nobody who works on one keeps the network waiting.
+
+    They are taken, and closed, in another thread; what they raise is raised here.
+    """
+
+    def take(put: Callable[[bytes], None]) -> None:
+        with closing(chunks):
+            for chunk in chunks:
+                put(chunk)
+
+    return in_thread(take, "ahead")
+
+
+def in_thread(make: Callable[[Callable[[bytes], None]], None], name: str) -> Generator[bytes]:
+    """The chunks that `make` puts, in a thread of its own, which ends with this generator.
+
+    What it raises is raised here.
+    """
+    channel = _Channel()
+
+    def run() -> None:
+        try:
+            make(channel.put)
+        except BaseException as error:  # noqa: BLE001 - raised in the other thread
+            channel.end(error)
+        else:
+            channel.end(None)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    try:
+        while isinstance(taken := channel.take(), bytes):
+            yield taken
+        if taken is not None:
+            raise taken
+    finally:
+        channel.abandon()
+        if thread is not threading.current_thread():  # the garbage collector may run in it
+            thread.join()
+
+
+class _AbandonedError(Exception):
+    """Nobody takes any more chunks."""
+
+
+class _Channel:
+    """Hands a few chunks from one thread to another; its end is None, or an error."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._waiting: deque[bytes | BaseException | None] = deque()
+        self._is_abandoned = False
+
+    def put(self, chunk: bytes) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._is_abandoned or len(self._waiting) < _WAITING_CHUNKS)
+            if self._is_abandoned:
+                raise _AbandonedError
+            self._waiting.append(chunk)
+            self._condition.notify_all()
+
+    def end(self, error: BaseException | None) -> None:
+        with self._condition:
+            self._waiting.append(error)
+            self._condition.notify_all()
+
+    def take(self) -> bytes | BaseException | None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting)
+            taken = self._waiting.popleft()
+            self._condition.notify_all()
+            return taken
+
+    def abandon(self) -> None:
+        with self._condition:
+            self._is_abandoned = True
+            self._condition.notify_all()

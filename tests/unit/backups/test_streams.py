@@ -2,7 +2,8 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcms.backups.engine.progress import Progress
-from fastcms.backups.streams import Hashed, limited, read_file, with_progress
+from fastcms.backups.streams import Hashed, ahead, limited, read_file, with_progress
 
 CHUNKS = st.lists(st.binary(max_size=50), max_size=10)
 
@@ -119,3 +120,45 @@ def test_who_is_told_can_end_it_and_the_source_is_closed(after: int) -> None:
     with pytest.raises(Cancelled):
         take_slowly(pipe, clock)
     assert closed == ([True] if after else [])
+
+
+class Counted:
+    """Ten chunks, the last of which may be an error; how many were taken, and whether they were closed."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.taken = 0
+        self.is_closed = False
+        self._error = error
+
+    def chunks(self) -> Generator[bytes]:
+        try:
+            for number in range(10):
+                self.taken += 1
+                yield bytes([number])
+            if self._error:
+                raise self._error
+        finally:
+            self.is_closed = True
+
+
+def test_chunks_that_are_taken_ahead_are_the_same() -> None:
+    counted = Counted()
+    assert list(ahead(counted.chunks())) == [bytes([number]) for number in range(10)]
+    assert counted.is_closed
+
+
+def test_an_error_comes_after_the_chunks_before_it() -> None:
+    pieces = ahead(Counted(OSError("gone")).chunks())
+    assert [next(pieces) for _ in range(10)] == [bytes([number]) for number in range(10)]
+    with pytest.raises(OSError, match="gone"):
+        next(pieces)
+
+
+def test_who_takes_no_more_leaves_no_thread_and_nothing_open() -> None:
+    counted = Counted()
+    pieces = ahead(counted.chunks())
+    next(pieces)
+    pieces.close()
+    assert counted.is_closed
+    assert counted.taken < 10
+    assert not any(thread.name == "ahead" for thread in threading.enumerate())
