@@ -17,6 +17,7 @@ from fastcms.pages import (
     get_site,
     get_visitor,
     in_thread,
+    in_waiting_thread,
     in_words,
     page_number,
     see_other,
@@ -49,7 +50,9 @@ class DetailPage(Page):
         """Try the destination at once, and wait no longer with what is to be copied there."""
         here = f"/{request.path_params['filename']}"
         try:
-            found = await in_thread(try_destination, get_site(request), request.path_params["destination_id"])
+            found = await in_waiting_thread(
+                try_destination, get_site(request), request.path_params["destination_id"]
+            )
         except FastCMSError as error:
             show_message(request, in_words(error), "error")
             return see_other(self.url(request, here))

@@ -79,7 +79,8 @@ def look_for_copies(
     """
     places = {destination.id: destination.place for destination in list_destinations(site)}
     copies, newest = copies_of(site, backups), newest_names(site)
-    labels = label_places({*places.values(), *(copy.place for found in copies.values() for copy in found)})
+    all_places = {*places.values(), *(copy.place for found in copies.values() for copy in found)}
+    labels = label_places(all_places) | label_places(places.values())  # a former one makes no name longer
     copying = {(job.backup_filename, job.place): job for job in jobs if job.kind is JobKind.COPY}
 
     def look(backup: Backup) -> Iterator[AtPlace]:

@@ -10,8 +10,9 @@ import pytest
 from httpx2 import Response
 
 from fastcms.backups import backup_notes, jobs, receiving, service
-from fastcms.backups.copies import CopyState, list_copies
+from fastcms.backups.copies import CopyState, forget_copies, list_copies
 from fastcms.backups.copying import copy_missing
+from fastcms.backups.elsewhere import add_destination, remove_destination
 from fastcms.backups.schemas import Backup
 from fastcms.backups.stores.base import PutResult
 from fastcms.backups.stores.folder import FolderStore
@@ -148,3 +149,20 @@ def test_a_copy_that_is_being_made_is_shown_and_can_be_cancelled(
     assert f"Copying {backup.filename} to" in cancelled.text
     assert "was cancelled" in text_of(cancelled)
     assert "It was cancelled by" in text_of(admin_browser.open(f"/backups/{backup.filename}"))
+
+
+def test_a_copy_at_a_former_destination_is_told_where_it_is_the_only_one(
+    admin_browser: Browser, site: Site, backup: Backup, near: Path, tmp_path: Path
+) -> None:
+    former = tmp_path / "former"
+    former.mkdir()
+    added = add_destination(site, f"file://{former}", {}, "somebody")
+    copy_missing(site)
+    remove_destination(site, added.id, "somebody")
+    assert str(former) not in text_of(admin_browser.open("/backups"))
+    assert f"{former} no destination any more" in text_of(admin_browser.open(f"/backups/{backup.filename}"))
+    forget_copies(site, [copy for copy in list_copies(site) if copy.place == f"file://{near}"])
+    assert re.search(
+        rf"{former} : copied copied .*, no destination any more", text_of(admin_browser.open("/backups"))
+    )
+    assert "fetched again" not in admin_browser.open(f"/backups/{backup.filename}/delete").text
