@@ -51,6 +51,14 @@ class Source:
     identities: Sequence[Identity] = ()
     sent: Mapping[str, Copy] = field(default_factory=lambda: MappingProxyType({}))
 
+    def knows(self, object_name: str) -> bool:
+        """Whether this site has made it, and notices if it is not the same any more.
+
+        Uploaded backups are never copied.
+        """
+        copy = self.sent.get(object_name)
+        return copy is not None and copy.sha256 is not None
+
 
 def require_key(stored: StoredBackup, place: str, identities: Sequence[Identity]) -> None:
     """Before anything is fetched: raise KeyRequiredError for an encrypted backup without any key."""
@@ -124,8 +132,6 @@ def receive(
         if (here := _find_here(site, source, object_name)) is not None:
             return describe_backup(site, here)
         with fetch(source, object_name, data_paths(site).backups_dir, on_progress) as incoming:
-            copy = source.sent.get(object_name)
-            is_our_own = copy is not None and copy.sha256 is not None  # uploaded ones are never copied
             try:
                 return receiving.receive_archive(
                     site,
@@ -133,7 +139,7 @@ def receive(
                     requested_by,
                     on_progress,
                     fetched_from=source.store.place,
-                    is_our_own=is_our_own,
+                    is_our_own=source.knows(object_name),
                 )
             except ConflictError as error:
                 if error.code != "backup_exists":

@@ -9,10 +9,12 @@ from starlette_admin import route
 
 from fastcms.accounts.api import client_address
 from fastcms.accounts.schemas import Caller
+from fastcms.accounts.service import confirm_password
 from fastcms.age_keys import parse_identities
 from fastcms.backups import elsewhere, jobs, receiving, tasks
 from fastcms.backups.destinations import find_destination
 from fastcms.backups.fetching import Source, require_key
+from fastcms.backups.job_files import Job
 from fastcms.backups.origin import Origin
 from fastcms.backups.service import require_typed_name
 from fastcms.backups.sources import find_keys, open_destination_source
@@ -76,17 +78,16 @@ class StoredBackupPage(Page):
     async def restore(self, request: Request) -> Response:
         """Fetch it and prepare its restore, in one job; the page of restores shows how far that is."""
         caller, address = cast("Caller", get_visitor(request)), client_address(request)
-        password, typed_name = (
-            str((await read_form(request)).get("password") or ""),
-            await form_text(request, "confirm"),
-        )
-        site = get_site(request)
+        password = str((await read_form(request)).get("password") or "")
+        site, typed_name = get_site(request), await form_text(request, "confirm")
 
         def approve(filename: str) -> Origin | None:
             return receiving.require_password(site, filename, caller, password, address)
 
         def task_of(site: Site, source: Source, object_name: str, name: str) -> jobs.Task[Any]:
             require_typed_name(filename_of(object_name), typed_name)
+            if not source.knows(object_name):  # `approve` would say so after all of it was fetched
+                confirm_password(site, caller, password, address)
             return tasks.staging_of_fetched(site, source, object_name, name, approve=approve)
 
         return await self._start(request, task_of, "admin:backup-restore-status")
@@ -97,9 +98,13 @@ class StoredBackupPage(Page):
         """Begin, and go to where it is shown; what is refused at once is said where it was asked for."""
         site, (destination_id, object_name) = get_site(request), _named(request)
         identity, name = await form_text(request, "identity"), get_visitor(request).name
+
+        def begin() -> Job:
+            source = _open(site, destination_id, object_name, identity)
+            return jobs.start(site, task_of(site, source, object_name, name))
+
         try:
-            source = await in_waiting_thread(_open, site, destination_id, object_name, identity)
-            job = await in_thread(jobs.start, site, task_of(site, source, object_name, name))
+            job = await in_waiting_thread(begin)
         except FastCMSError as error:
             show_message(request, in_words(error), "error")
             return see_other(self.url(request, f"/{destination_id}/backups/{object_name}"))

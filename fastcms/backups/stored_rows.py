@@ -77,10 +77,9 @@ def _list_here(site: Site) -> Mapping[str, Backup]:
 
 def _row_of(stored: StoredBackup, source: Source, here: Mapping[str, Backup]) -> StoredRow:
     copy, local = source.sent.get(stored.object_name), here.get(stored.filename)
-    is_ours = copy is not None and copy.sha256 is not None
     return StoredRow(
         stored,
-        is_ours=is_ours,
+        is_ours=source.knows(stored.object_name),
         is_here=local is not None and _may_be_same(stored, local),
         needs_key=stored.is_encrypted and not source.identities,
         checked=copy.checked if copy else None,

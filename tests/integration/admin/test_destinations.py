@@ -208,6 +208,7 @@ def test_an_encrypted_backup_of_another_machine_is_restored_with_key_and_passwor
     for wrong, why in (
         ({"identity": ""}, "there is no key to decrypt it with"),
         ({"identity": "AGE-SECRET-KEY-1NO"}, "What was typed as the key"),
+        ({"password": "guessed"}, "The password is wrong."),
         ({"confirm": "yes"}, "the name that was typed is not that of this backup"),
     ):
         refused = admin_browser.send(f"{one}/restore", form | wrong, page=one).text
