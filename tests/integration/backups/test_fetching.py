@@ -18,6 +18,7 @@ from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.stores.base import StoredObject
 from fastcms.backups.stores.folder import FolderStore
 from fastcms.errors import (
+    ArchiveError,
     BackupNotFoundError,
     CorruptArchiveError,
     FastCMSError,
@@ -296,7 +297,7 @@ def test_what_is_damaged_there_leaves_nothing_here(  # noqa: PLR0917 - pytest ca
     damage(path)  # type: ignore[operator] # one of the two above
     with pytest.raises(FastCMSError) as caught:
         receive(stopped, replace(source_of(far, KEY), sent=sent), path)
-    assert isinstance(caught.value, CorruptArchiveError)
+    assert isinstance(caught.value, ArchiveError)  # which one, depends on what the altered byte was
     assert caught.value.hint
     assert (names_in(stopped), hidden_in(stopped)) == ([], [])
 
