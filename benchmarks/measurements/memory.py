@@ -52,14 +52,21 @@ def _measure_pocketbase(bench: Bench, server: PocketBaseSite, size: str) -> None
 
 @contextmanager
 def watched(bench: Bench, name: str, pid: int) -> Iterator[None]:
-    """Note how much more memory a process and its children take meanwhile than at the beginning."""
+    """Note how much more memory a process and its children take meanwhile than at the beginning.
+
+    What one look finds and the next one does not is left out: a child that has yet to start its program
+    shares all memory with its parent, and is counted as if it did not.
+    """
     idle_bytes = measure_memory(pid)
     peak_bytes, ended = idle_bytes, threading.Event()
 
     def watch() -> None:
         nonlocal peak_bytes
+        last_bytes = idle_bytes
         while not ended.wait(_INTERVAL_SECONDS):
-            peak_bytes = max(peak_bytes, measure_memory(pid))
+            found_bytes = measure_memory(pid)
+            peak_bytes = max(peak_bytes, min(last_bytes, found_bytes))
+            last_bytes = found_bytes
 
     watcher = threading.Thread(target=watch)
     watcher.start()

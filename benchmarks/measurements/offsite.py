@@ -30,7 +30,7 @@ CHECKED = f"{cms.NAME}, into its own backups, checked whole"
 RCLONE, RCLONE_BACK = "rclone copy", "rclone copy, then fsync"
 AGE, AGE_BACK = "age and rclone rcat, piped", "rclone cat and age, piped, then fsync"
 _FOLDER = "site"
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 1800
 
 
