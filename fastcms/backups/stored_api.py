@@ -11,6 +11,7 @@ from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
 from fastcms.age_keys import parse_identities
 from fastcms.backups import receiving, tasks
+from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.destinations import find_destination
 from fastcms.backups.fetching import Source, require_key
 from fastcms.backups.job_api import ACCEPTED, Answering
@@ -73,12 +74,16 @@ def verify_stored_backup(
     caller: AdminCaller,
     answer: Answering,
     *,
+    level: VerificationLevel = VerificationLevel.FULL,
     body: FetchRequest | None = None,
 ) -> Any:
-    """Fetch a backup from a destination, restore it as a test, and remove all of it again."""
+    """Fetch a backup from a destination, restore it as a test, and remove all of it again.
+
+    Lightly: only compare every byte of what was fetched.
+    """
     source = _open(site, destination_id, body)
     _require_readable(source, object_name)
-    return answer(tasks.verifying_stored(site, source, object_name, caller.name))
+    return answer(tasks.verifying_stored(site, source, object_name, caller.name, level=level))
 
 
 @router.post("/{object_name}/restore", response_model=StagedRestore, responses=ACCEPTED)

@@ -160,8 +160,15 @@ def staging_of_fetched(
     )
 
 
-def verifying_stored(site: Site, source: Source, object_name: str, requested_by: str) -> Task[VerifiedBackup]:
-    """Fetch a backup, restore it as a test, and remove all of it again."""
+def verifying_stored(
+    site: Site,
+    source: Source,
+    object_name: str,
+    requested_by: str,
+    *,
+    level: VerificationLevel = VerificationLevel.FULL,
+) -> Task[VerifiedBackup]:
+    """Fetch a backup, verify it, and remove all of it again."""
 
     def work(on_progress: OnProgress) -> VerifiedBackup:
         @contextmanager
@@ -169,7 +176,7 @@ def verifying_stored(site: Site, source: Source, object_name: str, requested_by:
             with fetching.fetch(source, object_name, folder, on_progress) as incoming, unnamed(incoming):
                 yield fetching.as_backup(incoming, object_name)
 
-        verified = verification.verify_fetched(site, fetch, on_progress)
+        verified = verification.verify_fetched(site, fetch, on_progress, level=level)
         fetching.note_readable(site, source, object_name)
         get_logger().info("backup verified", backup=object_name, place=source.store.place, by=requested_by)
         return verified

@@ -44,18 +44,11 @@ def verify_backup(
         hold_backup(site, filename) as backup,
     ):
         check_whole = WholeCheck(backup.notes.crc32)
-        started, trial = time.monotonic(), None
         try:
-            if level is VerificationLevel.FULL:
-                trial = restore_on_trial(site, backup, scratch_dir, check_whole, on_progress)
-            else:
-                check_archive(Path(backup.path), scratch_dir, check_whole, on_progress)
+            report = _verify(site, backup, scratch_dir, check_whole, on_progress, level=level)
         except ArchiveError as error:
             note_verdict(site, filename, level, describe(error), error.message)
             raise
-        assert check_whole.manifest is not None  # noqa: S101 - it has been called, or an error was raised
-        report = report_sound(backup, level, check_whole.manifest, trial)
-        report.seconds = round(time.monotonic() - started, 3)
         _note_success(site, backup.notes, report, check_whole.crc32)
         return report
 
@@ -64,18 +57,15 @@ def verify_fetched(
     site: Site,
     fetch: Callable[[Path], AbstractContextManager[Backup]],
     on_progress: OnProgress = ignore_progress,
+    *,
+    level: VerificationLevel = VerificationLevel.FULL,
 ) -> VerifiedBackup:
-    """Restore on trial what is fetched into the scratch folder for that; nothing is noted, and nothing stays.
+    """Verify what is fetched into the scratch folder for that; nothing is noted, and nothing stays.
 
     Raises: what `fetch` and `verify_backup` raise.
     """
     with explained("The verification"), _scratch_folder(site) as scratch_dir, fetch(scratch_dir) as backup:
-        check_whole, started = WholeCheck(), time.monotonic()
-        trial = restore_on_trial(site, backup, scratch_dir, check_whole, on_progress)
-        assert check_whole.manifest is not None  # noqa: S101 - as above
-        report = report_sound(backup, VerificationLevel.FULL, check_whole.manifest, trial)
-        report.seconds = round(time.monotonic() - started, 3)
-        return report
+        return _verify(site, backup, scratch_dir, WholeCheck(), on_progress, level=level)
 
 
 def find_verification(site: Site, filename: str) -> Verification:
@@ -103,6 +93,26 @@ def find_verification(site: Site, filename: str) -> Verification:
             "error": None if is_sound else told,
         }
     )
+
+
+def _verify(
+    site: Site,
+    backup: Backup,
+    scratch_dir: Path,
+    check_whole: WholeCheck,
+    on_progress: OnProgress,
+    *,
+    level: VerificationLevel,
+) -> VerifiedBackup:
+    started, trial = time.monotonic(), None
+    if level is VerificationLevel.FULL:
+        trial = restore_on_trial(site, backup, scratch_dir, check_whole, on_progress)
+    else:
+        check_archive(Path(backup.path), scratch_dir, check_whole, on_progress)
+    assert check_whole.manifest is not None  # noqa: S101 - it has been called, or an error was raised
+    report = report_sound(backup, level, check_whole.manifest, trial)
+    report.seconds = round(time.monotonic() - started, 3)
+    return report
 
 
 def remove_left_overs(site: Site) -> None:

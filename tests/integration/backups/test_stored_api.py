@@ -124,7 +124,9 @@ def test_a_backup_is_verified_where_it_is_and_nothing_of_it_stays(
     assert (refused.status_code, refused.json()["code"]) == (422, "key_required")
     verified = client.post(f"{url}/{stored.name}/verify", json={"identity": str(KEY)})
     assert verified.status_code == 200, verified.text
-    assert verified.json()["filename"] == stored.name[:-4]
+    assert (verified.json()["filename"], verified.json()["level"]) == (stored.name[:-4], "full")
+    light = client.post(f"{url}/{stored.name}/verify?level=light", json={"identity": str(KEY)})
+    assert light.json()["level"] == "light"
     assert service.list_backups(site) == []
     job = client.get(f"{BACKUPS}/jobs").json()["items"][0]
     assert (job["kind"], job["state"]) == ("verify", "succeeded")
