@@ -158,15 +158,15 @@ TARGETS = (
     *(
         Target(
             "Memory",
-            f"{text} 2 GB: at most 128 MB more than idle",
+            f"{text}: at most 128 MB more than idle",
             128,
             _more_mb(name(encrypt=encrypt)),
             "{:.0f} MB",
         )
-        for encrypt, words in ((False, ""), (True, ", encrypted,"))
+        for encrypt, words in ((False, ""), (True, ", encrypted"))
         for name, text in (
-            (offsite.copying, f"copying{words} to S3"),
-            (offsite.fetching, f"fetching{words} from S3"),
+            (offsite.copying, f"copying 2 GB to S3{words}"),
+            (offsite.fetching, f"fetching 2 GB from S3{words}"),
         )
     ),
     Target(
