@@ -43,6 +43,15 @@ from fastcms.web import (
     install_error_handlers,
 )
 
+_API_ROUTERS = (
+    accounts_router,
+    content_router,
+    files_router,
+    backups_router,
+    server_router,
+    activity_router,
+)
+
 
 class Health(BaseModel):
     """`server_id` is another after each restart."""
@@ -88,30 +97,31 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
     app.state.requests = requests
     app.state.recorder = recorder
     install_error_handlers(app)
+    _add_middleware(app, recorder, running)
+    _add_routes(app)
+    mount_admin(app, site, recorder)
+    return app
+
+
+def _add_middleware(app: FastAPI, recorder: Recorder, running: RunningRequests) -> None:
+    """Put around each request what every one needs; the last one is the outermost."""
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(ActivityMiddleware, recorder=recorder)
     app.add_middleware(EveryAnswerMiddleware)
     app.add_middleware(CorrelationIdMiddleware)
     app.add_middleware(StartupErrorMiddleware)
     app.add_middleware(RunningRequestsMiddleware, running=running)
+
+
+def _add_routes(app: FastAPI) -> None:
     api = APIRouter(prefix="/api/v1")
-    for router in (
-        accounts_router,
-        content_router,
-        files_router,
-        backups_router,
-        server_router,
-        activity_router,
-    ):
+    for router in _API_ROUTERS:
         api.include_router(router)
-    app.include_router(api)
-    app.include_router(serving_router)
-    app.include_router(metrics_router)
+    for router in (api, serving_router, metrics_router):
+        app.include_router(router)
     app.add_api_route("/health", health, tags=["health"])
     app.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     app.add_api_route("/", show_dashboard, methods=["GET", "HEAD"], include_in_schema=False)
-    mount_admin(app, site, recorder)
-    return app
 
 
 def show_dashboard(request: Request) -> RedirectResponse:

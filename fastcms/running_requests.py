@@ -29,7 +29,7 @@ class RunningRequests:
             get_logger().warning(
                 "The server stops: what it still sends is broken off.", count=len(self.tasks)
             )
-        for task in self.tasks:
+        for task in tuple(self.tasks):
             task.cancel()
 
 

@@ -70,6 +70,16 @@ class Tally(NamedTuple):
     runs: int
 
 
+class MadeBackup(NamedTuple):
+    """A backup that was made here; times as text and counts as JSON, for there are many."""
+
+    filename: str | None
+    started: str
+    finished: str
+    size_bytes: int
+    counts: str | None
+
+
 def run_of(job: Job) -> Run:
     """What history keeps of a job that has ended."""
     result = job.result or {}
@@ -193,6 +203,18 @@ def count_runs(
     with reading(site) as history:
         (count,) = history.execute(f"SELECT count(*) FROM runs {where}", values).fetchone()  # noqa: S608 - our own names
     return int(count)
+
+
+def list_made(site: Site, until: datetime) -> list[MadeBackup]:
+    """All backups that were made until then, the oldest first. Raises: BackupError."""
+    where, values = _conditions(RunKind.CREATE, JobState.SUCCEEDED, None, None, until)
+    with reading(site) as history:
+        rows = history.execute(
+            "SELECT backup_filename, started, finished, size_bytes, json_extract(details, '$.counts') "  # noqa: S608 - our own names
+            f"FROM runs {where} AND size_bytes IS NOT NULL ORDER BY id",
+            values,
+        ).fetchall()
+    return [MadeBackup._make(row) for row in rows]
 
 
 def list_ids(site: Site, kinds: Sequence[RunKind], state: JobState) -> list[str]:

@@ -25,7 +25,6 @@ from fastcms.pages import (
 )
 from fastcms.site import Site
 
-
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 

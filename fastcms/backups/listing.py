@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from fastcms.backups import history
 from fastcms.backups.backup_notes import VerificationLevel, VerificationOutcome
+from fastcms.backups.folder import try_to_see
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.job_files import Job, JobState, job_id_of
 from fastcms.backups.restore_schemas import SafetyCopyInfo
 from fastcms.backups.schemas import Backup, BackupKind
-from fastcms.errors import BackupError
 from fastcms.site import Site
 
 ROWS_PER_PAGE = 50
@@ -90,14 +90,16 @@ def list_rows(
 ) -> Listing:
     """One page of the list, newest first; a page that is not there is the last one. Never raises."""
     abandoned = {run.id: run for run in _find_abandoned(jobs)}
-    failed_ids = {*_list_failed(site), *abandoned}
+    # Where the history cannot be read, the backups are shown all the same.
+    failed_ids = {*(try_to_see(history.list_ids, site, _KINDS, JobState.FAILED) or []), *abandoned}
     entries = sorted(_enter(backups, failed_ids, safety_copy), key=lambda entry: entry.time, reverse=True)
     counts = _count(entries)
     page_count = max(-(-counts[shown] // ROWS_PER_PAGE), 1)
     page = min(page, page_count)
     shown_entries = [entry for entry in entries if shown in entry.choices]
     wanted = shown_entries[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
-    runs = abandoned | _find_runs(site, [entry.run_id for entry in wanted if entry.run_id])
+    run_ids = [entry.run_id for entry in wanted if entry.run_id]
+    runs = abandoned | (try_to_see(history.find_runs, site, run_ids) or {})
     rows = [Row(entry.backup, runs.get(entry.run_id or ""), entry.safety_copy) for entry in wanted]
     return Listing([row for row in rows if any(row)], shown, counts, page, page_count)
 
@@ -140,21 +142,6 @@ def _choices_of(kind: BackupKind, outcome: str | None, *, is_pinned: bool) -> fr
 def _count(entries: Sequence[_Entry]) -> dict[Shown, int]:
     alike = Counter(entry.choices for entry in entries)
     return {choice: sum(alike[choices] for choices in alike if choice in choices) for choice in Shown}
-
-
-def _list_failed(site: Site) -> list[str]:
-    """None where the history cannot be read: the backups are shown all the same, and the status says why."""
-    try:
-        return history.list_ids(site, _KINDS, JobState.FAILED)
-    except BackupError:
-        return []
-
-
-def _find_runs(site: Site, ids: Sequence[str]) -> dict[str, Run]:
-    try:
-        return history.find_runs(site, ids) if ids else {}
-    except BackupError:
-        return {}
 
 
 def _time_of(moment: datetime | None) -> str:

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from fastcms.backups import archive_contents, verification
 from fastcms.backups.archive_contents import BackupContents, FilesInBackup
 from fastcms.backups.deletion import is_staged
-from fastcms.backups.folder import explained
+from fastcms.backups.folder import try_to_see
 from fastcms.backups.job_files import Job, list_jobs
+from fastcms.backups.listing import Verdict, verdict_of
 from fastcms.backups.origin import Origin, read_origin
 from fastcms.backups.schemas import Backup
 from fastcms.backups.service import find_backup
@@ -38,7 +39,7 @@ class Step(NamedTuple):
 
 
 class OneBackup(NamedTuple):
-    """A backup; `problem` is why its contents cannot be shown, `is_broken` that the archive itself is why.
+    """A backup; `problem` is why its contents cannot be shown. If the archive itself is why, it is damaged.
 
     `trial` is that of the latest verification.
     """
@@ -47,7 +48,7 @@ class OneBackup(NamedTuple):
     contents: BackupContents | None
     newest_files: FilesInBackup | None
     problem: FastCMSError | None
-    is_broken: bool
+    verdict: Verdict
     origin: Origin | None
     verification: Verification | None
     trial: Trial | None
@@ -70,20 +71,20 @@ def look_at(site: Site, filename: str) -> OneBackup:
         newest_files = archive_contents.list_files(site, filename, per_page=_NEWEST_FILES)
     except FastCMSError as error:
         problem = error
-    verdict, running = _find_verification(site, filename), _find_running(site, filename)
-    trial = _read_trial(verdict)
+    latest, running = _find_verification(site, filename), _find_running(site, filename)
+    trial = _read_trial(latest)
     return OneBackup(
         backup=backup,
         contents=contents,
         newest_files=newest_files,
         problem=problem,
-        is_broken=isinstance(problem, ArchiveError),
+        verdict=Verdict.DAMAGED if isinstance(problem, ArchiveError) else verdict_of(backup),
         origin=origin,
-        verification=verdict,
+        verification=latest,
         trial=trial,
         steps=_describe_steps(trial),
         running=running,
-        is_staged=_is_staged(site, filename),
+        is_staged=bool(try_to_see(is_staged, site, filename)),
         places=look_for_copies(site, [backup], running)[filename],
     )
 
@@ -94,9 +95,9 @@ def _find_verification(site: Site, filename: str) -> Verification | None:
     return None
 
 
-def _read_trial(verdict: Verification | None) -> Trial | None:
+def _read_trial(latest: Verification | None) -> Trial | None:
     """What a trial has found, also in one that failed; None if another version noted it differently."""
-    told: dict[str, Any] = ((verdict.report or verdict.error) if verdict else None) or {}
+    told: dict[str, Any] = ((latest.report or latest.error) if latest else None) or {}
     with suppress(ValidationError):
         return Trial.model_validate(told.get("trial"))
     return None
@@ -109,12 +110,5 @@ def _describe_steps(trial: Trial | None) -> list[Step]:
 
 def _find_running(site: Site, filename: str) -> list[Job]:
     """What goes on with it; nothing if that cannot be told, as the page of backups says."""
-    with suppress(FastCMSError), explained("Looking at the jobs"):
-        return [job for job in list_jobs(site) if job.is_running and job.backup_filename == filename]
-    return []
-
-
-def _is_staged(site: Site, filename: str) -> bool:
-    with suppress(FastCMSError):  # a marker that cannot be read: the page of backups says so
-        return is_staged(site, filename)
-    return False
+    found = try_to_see(list_jobs, site) or []
+    return [job for job in found if job.is_running and job.backup_filename == filename]

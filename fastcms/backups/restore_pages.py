@@ -12,7 +12,7 @@ from fastcms.accounts.schemas import Caller
 from fastcms.backups import jobs, receiving, restoring, tasks
 from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.job_files import JobKind, list_jobs
-from fastcms.backups.restore_preview import expected_downtime_seconds, preview_restore
+from fastcms.backups.restore_preview import expected_downtime_seconds, obstacle_of, preview_restore
 from fastcms.backups.restore_report import report_restores
 from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.service import find_backup, require_typed_name
@@ -55,7 +55,7 @@ class RestorePage(Page):
             found["origin"] = await in_thread(receiving.find_origin, site, filename)
             found["obstacles"] = found["preview"].obstacles
         except ArchiveError as error:
-            found["obstacles"] = [error]
+            found["obstacles"] = [obstacle_of(error)]
         return self.render(request, "backup_restore.html", title="Restore a backup", backup=backup, **found)
 
     @route("/{filename}/restore", methods=["POST"], name="backups-stage")

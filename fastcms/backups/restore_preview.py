@@ -149,7 +149,7 @@ def _find_obstacles(
     site: Site, backup: Backup, manifest: BackupManifest, space: Sequence[Space]
 ) -> Iterator[Obstacle]:
     if judge_schema(manifest.schema_revision) is SchemaFit.TOO_NEW:
-        yield _obstacle(
+        yield obstacle_of(
             UnsupportedVersionError(
                 f"This backup was made by FastCMS {manifest.app_version}, which is newer than this "
                 f"{fastcms.__version__}: it would not understand the database.",
@@ -169,10 +169,11 @@ def _find_obstacles(
         for disk in space:
             require_space(disk, f"Preparing {backup.filename}")
     except FastCMSError as error:
-        yield _obstacle(error)
+        yield obstacle_of(error)
 
 
-def _obstacle(error: FastCMSError) -> Obstacle:
+def obstacle_of(error: FastCMSError) -> Obstacle:
+    """What an error says to people who have not tried yet."""
     return Obstacle(code=error.code, message=error.message, hint=error.hint)
 
 

@@ -6,13 +6,15 @@ environment.
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from humanize import naturalsize
 
-from fastcms.backups.backup_settings import BackupSettings
+from fastcms.backups.backup_settings import BackupSettings, read_settings, try_settings
 from fastcms.backups.schedule_choice import ScheduleChoice, ScheduleKind, choice_of
+from fastcms.backups.shown_settings import change_shown_settings
 from fastcms.errors import InvalidInputError
+from fastcms.site import Site
 
 KEEPS = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 SCHEDULES = ("schedule", "verify_schedule")
@@ -25,6 +27,51 @@ SECTIONS = {
 _SIZE = re.compile(r"\d+(\.\d+)? ?([kMGTP]i?)?B?", re.IGNORECASE | re.ASCII)
 _ON = "on"
 _PARTS = ScheduleChoice._fields
+
+
+class FilledForm(NamedTuple):
+    """What the page shows after a form was filled in, and before it was saved.
+
+    `tried` are the settings that would be. `problems` are those of the fields, by name; what no field of the
+    form has is the `other_problem`.
+    """
+
+    values: dict[str, str]
+    tried: BackupSettings
+    is_tried: bool
+    problems: dict[str, str]
+    other_problem: str
+
+
+def fill_in(
+    site: Site, section: str, sent: Mapping[str, str], error: InvalidInputError | None = None
+) -> FilledForm:
+    """Look at what was typed and change nothing; error: why it was not saved."""
+    settings = tried = read_settings(site)
+    if sent and error is None:
+        try:
+            tried = try_settings(site, find_changes(section, sent, settings))
+        except InvalidInputError as refusal:
+            error = refusal
+    problems = {str(one["field"]): str(one["message"]) for one in error.errors} if error else {}
+    is_of_a_field = not problems.keys().isdisjoint({*SECTIONS.get(section, ()), "address"})
+    # A box that is not ticked is not sent.
+    unticked = {"notify_success": ""} if sent.get("section") == "notifications" else {}
+    return FilledForm(
+        values=shown_values(settings) | unticked | dict(sent),
+        tried=tried,
+        is_tried=bool(sent) and error is None and tried != settings,
+        problems=problems,
+        other_problem=error.message if error and not is_of_a_field else "",
+    )
+
+
+def save_form(site: Site, section: str, sent: Mapping[str, str], changed_by: str) -> bool:
+    """Change what the form changes; False if that is nothing. Raises: InvalidInputError; BackupError."""
+    changes = find_changes(section, sent, read_settings(site))
+    if changes:
+        change_shown_settings(site, changes, changed_by)
+    return bool(changes)
 
 
 def shown_values(settings: BackupSettings) -> dict[str, str]:

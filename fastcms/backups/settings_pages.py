@@ -10,12 +10,10 @@ from starlette.responses import Response
 from starlette_admin import route
 
 from fastcms.backups import notifications, pruning
-from fastcms.backups.backup_settings import read_settings, try_settings
-from fastcms.backups.delivery import mask_web
 from fastcms.backups.folder import try_to_see
 from fastcms.backups.notifications import TriedAddresses
 from fastcms.backups.schedule_choice import LAST_DAY, WEEKDAYS, in_words
-from fastcms.backups.settings_forms import SECTIONS, find_changes, shown_values
+from fastcms.backups.settings_forms import SECTIONS, fill_in, save_form
 from fastcms.backups.shown_settings import (
     add_address,
     change_shown_settings,
@@ -78,13 +76,11 @@ class SettingsPage(Page):
         """Change what one form has; where something makes no sense, it comes back as it was typed."""
         site, section, sent = get_site(request), await _section(request), await _sent(request)
         try:
-            changes = find_changes(section, sent, read_settings(site))
-            if changes:
-                await in_thread(change_shown_settings, site, changes, get_visitor(request).name)
+            is_changed = await in_thread(save_form, site, section, sent, get_visitor(request).name)
         except InvalidInputError as error:
             return await self._show(request, section, sent, error)
         message = (
-            "Saved. It holds from now on." if changes else "Nothing was changed: it was like this before."
+            "Saved. It holds from now on." if is_changed else "Nothing was changed: it was like this before."
         )
         return self._done(request, message, section)
 
@@ -191,31 +187,18 @@ def _look(
     site: Site, section: str, sent: Mapping[str, str], error: InvalidInputError | None = None
 ) -> dict[str, Any]:
     """All that the page shows: what is in force, and what was typed and is not yet."""
-    settings = tried = read_settings(site)
-    if sent and error is None:
-        try:
-            tried = try_settings(site, find_changes(section, sent, settings))
-        except InvalidInputError as refusal:
-            error = refusal
-    problems = {str(one["field"]): str(one["message"]) for one in error.errors} if error else {}
-    unticked = {"notify_success": ""} if sent.get("section") == "notifications" else {}
-    return {
-        "shown": show_settings(site),
-        "values": shown_values(settings) | unticked | dict(sent),
+    form = fill_in(site, section, sent, error)
+    tried, shown = form.tried, show_settings(site)
+    return form._asdict() | {
+        "shown": shown,
         "section": section,
-        "problems": problems,
-        # What no field of the form has is said above it.
-        "other_problem": error.message
-        if error and not set(problems) & {*SECTIONS[section], "address"}
-        else "",
-        "is_tried": bool(sent) and error is None and tried != settings,
         "next_runs": find_next_runs(tried, utc_now()),
         "schedule_words": in_words(tried.schedule),
         "verify_words": in_words(tried.verify_schedule),
         "tried_timezone": tried.timezone,
         "retention": try_to_see(pruning.describe_retention, site, tried),
         "addresses": try_to_see(notifications.known_addresses, site),
-        "heartbeat_address": mask_web(settings.heartbeat_url) if settings.heartbeat_url else "",
+        "heartbeat_address": shown.settings.heartbeat_url,
         "heartbeat": try_to_see(notifications.latest_heartbeat, site),
         "names": _NAMES,
         "changed_elsewhere": _ELSEWHERE,

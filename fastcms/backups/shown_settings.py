@@ -1,7 +1,6 @@
 """The settings of backups as people see and change them: addresses, which hold passwords, are masked."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,11 +19,12 @@ from fastcms.backups.backup_settings import (
     variable_of,
 )
 from fastcms.backups.delivery import mask, mask_web
+from fastcms.backups.folder import try_to_see
 from fastcms.backups.schedule import Duty
 from fastcms.backups.schedule_choice import in_words
 from fastcms.cron import next_times
 from fastcms.database import utc_now
-from fastcms.errors import BackupError, InvalidInputError, NotFoundError
+from fastcms.errors import InvalidInputError, NotFoundError
 from fastcms.logs import get_logger
 from fastcms.noting import note
 from fastcms.site import Site
@@ -67,14 +67,11 @@ class ShownSettings(BaseModel):
 def show_settings(site: Site) -> ShownSettings:
     """What is in force, and what follows from it."""
     now, settings = utc_now(), read_settings(site)
-    next_verification = None
-    with suppress(BackupError):  # the history cannot be read, as the status says
-        next_verification = schedule.next_run(site, Duty.VERIFICATION, now)
     return ShownSettings(
         settings=_masked(settings),
         changed=sorted(changed_settings(site)),
         next_runs=find_next_runs(settings, now),
-        next_verification=next_verification,
+        next_verification=try_to_see(schedule.next_run, site, Duty.VERIFICATION, now),
         schedule_words=in_words(settings.schedule),
         variables={
             name: Variable(name=f"FASTCMS_{variable_of(name).upper()}", value=_say(name, value))

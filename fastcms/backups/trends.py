@@ -12,9 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from humanize import naturalsize
 from pydantic import BaseModel
 
-from fastcms.backups.history import RunKind
-from fastcms.backups.history_file import reading
-from fastcms.backups.job_files import JobState
+from fastcms.backups import history
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import list_backups
 from fastcms.backups.storage import Storage, measure_storage, read_observed
@@ -24,10 +22,7 @@ from fastcms.site import Site
 _MOST_POINTS = 100
 _FEWEST_POINTS = 2
 _MANY_SECONDS = 120
-_QUERY = """
-    SELECT started, finished, backup_filename, size_bytes, json_extract(details, '$.counts') FROM runs
-    WHERE kind = ? AND state = ? AND started <= ? AND size_bytes IS NOT NULL ORDER BY id
-"""
+_COME_BACK = "There is too little to draw yet: come back after the second backup."
 
 Point = TypeVar("Point")
 
@@ -120,13 +115,9 @@ def find_trends(site: Site, now: datetime | None = None, backups: Sequence[Backu
 
 def _find_made(site: Site, now: datetime, listed: Sequence[Backup]) -> list[_Made]:
     """Every backup that was made here, the oldest first; also those that only the folder knows."""
-    with reading(site) as history:
-        rows = history.execute(_QUERY, [RunKind.CREATE, JobState.SUCCEEDED, format_utc(now)]).fetchall()
-    known = {row[2] for row in rows}
-    made = [
-        _Made(started, finished, size_bytes, counts=counts)
-        for started, finished, _filename, size_bytes, counts in rows
-    ]
+    remembered = history.list_made(site, now)
+    known = {one.filename for one in remembered}
+    made = [_Made(one.started, one.finished, one.size_bytes, counts=one.counts) for one in remembered]
     made += [
         _Made(format_utc(backup.created), None, backup.size_bytes, backup.notes.seconds)
         for backup in listed
@@ -162,7 +153,7 @@ def _count(made: _Made) -> ContentPoint:
 
 def _tell_size(points: Sequence[BackupPoint]) -> str:
     if len(points) < _FEWEST_POINTS:
-        return "There is too little to draw yet: come back after the second backup."
+        return _COME_BACK
     first, newest = points[0], points[-1]
     largest = max(point.size_bytes for point in points)
     return (
@@ -173,7 +164,7 @@ def _tell_size(points: Sequence[BackupPoint]) -> str:
 
 def _tell_duration(seconds: Sequence[float]) -> str:
     if len(seconds) < _FEWEST_POINTS:
-        return "There is too little to draw yet: come back after the second backup."
+        return _COME_BACK
     usual, longest = statistics.median(seconds), max(seconds)
     return (
         f"The latest backup took {_duration(seconds[-1])}. Half of them took {_duration(usual)} or less, "

@@ -251,7 +251,6 @@ def _take_restores(photographer: Photographer, site: Site, server: OwnServer) ->
     with _standing_still(site, JobKind.RESTORE, "extracting", backup):
         photographer.take("restore-staging", "/backups/restore")
     _stage(site, backup)
-    photographer.take("restore-staged", "/backups/restore")
     photographer.take("backups-staged", "/backups")
     photographer.take("home-staged", "/")
     photographer.take("restore-staged", "/backups/restore")

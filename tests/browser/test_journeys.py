@@ -64,6 +64,7 @@ def _make_record(page: Page, title: str) -> None:
     page.get_by_role("link", name="New record").first.click()
     page.get_by_label("Title").fill(title)
     page.get_by_label("Kind").select_option("Essay")
+    page.wait_for_load_state()  # until then, the button has no script
     page.get_by_role("button", name="Choose").click()
     page.locator("[data-pick-list] button", has_text="picture.png").click()
     page.get_by_role("button", name="Save", exact=True).click()

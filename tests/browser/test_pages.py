@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import SharedSite
 
@@ -63,6 +63,18 @@ def test_a_picture_is_dropped_previewed_and_deleted(admin_page: Page, tmp_path: 
     page.get_by_role("button", name="Delete teal.png").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete file").click()
     expect(page.get_by_role("link", name="Preview teal.png")).to_have_count(0)
+
+
+def test_a_file_that_is_chosen_before_the_script_has_arrived_is_uploaded(
+    admin_page: Page, tmp_path: Path
+) -> None:
+    page, held = admin_page, list[Route]()
+    page.route("**/upload.js*", lambda route: held.append(route))  # noqa: PLW0108 - Playwright wants a Python function
+    page.goto("/admin/files", wait_until="commit")
+    (tmp_path / "early.txt").write_text("early")
+    page.locator("#upload-input").set_input_files(tmp_path / "early.txt")
+    held[0].continue_()
+    expect(page.get_by_role("link", name="early.txt")).to_be_visible()
 
 
 def test_a_file_is_picked_with_the_keyboard(admin_page: Page) -> None:

@@ -1,6 +1,5 @@
 """The pages of restores: what one would mean, how it is prepared, and how it ended."""
 
-import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -166,7 +165,7 @@ def test_a_damaged_backup_shows_why_it_is_refused_and_no_form(admin_browser: Bro
     assert 'name="confirm"' not in page.text
     sent = admin_browser.send(form_of(backup), {"confirm": backup.name}, page=STATUS).text
     # On a machine with much to do, the answer does not wait for the refusal: the page of restores has it.
-    wait_until(lambda: not any(job.is_running for job in list_jobs(site)))
+    wait_for_jobs(site)
     told = "This backup cannot be restored" in sent
     assert told or "The restore could not be prepared" in admin_browser.open(STATUS).text
     assert restoring.restore_status(site).state == "none"
@@ -295,10 +294,7 @@ def test_a_restart_is_offered_where_it_can_be_done_and_completes_only_what_waits
         admin_browser.send(f"{STATUS}/cancel", {}, page=STATUS)
         again = admin_browser.send(f"{STATUS}/restart", {}, page="/backups")
         assert "Nothing waits for a restart any more." in again.text
-    deadline = time.monotonic() + 10
-    while not restarts:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: restarts)
     assert restarts == ["by_itself"]
 
 

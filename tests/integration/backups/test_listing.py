@@ -8,12 +8,12 @@ import pytest
 from fastcms.backups import backup_notes, history_file, service
 from fastcms.backups.history import RunKind
 from fastcms.backups.history_file import history_path
-from fastcms.backups.job_files import Job, JobKind, JobState, job_id_of
+from fastcms.backups.job_files import Job, JobKind, JobState
 from fastcms.backups.listing import ROWS_PER_PAGE, Listing, Shown, Verdict, list_rows, verdict_of
 from fastcms.backups.restore_schemas import SafetyCopyInfo
 from fastcms.config import Settings
 from fastcms.site import Site, new_site
-from tests.runs import add_run
+from tests.runs import add_run, job_of
 
 _NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -65,17 +65,8 @@ def test_what_failed_stands_between_the_backups_by_time(site: Site) -> None:
 
 
 def test_a_job_that_was_killed_is_there_before_the_history_has_it(site: Site) -> None:
-    killed = Job(
-        id=job_id_of(_NOON),
-        kind=JobKind.CREATE,
-        state=JobState.FAILED,
-        requested_by="anna",
-        backup_filename=None,
-        process_id=1,
-        started=_NOON,
-        finished=_NOON,
-    )
-    verifying = killed.model_copy(update={"id": job_id_of(_NOON + timedelta(1)), "kind": JobKind.VERIFY})
+    killed = job_of(_NOON, JobState.FAILED)
+    verifying = job_of(_NOON + timedelta(1), JobState.FAILED, kind=JobKind.VERIFY)
     assert names(show(site, jobs=[verifying, killed])) == [killed.id]
     fail(site, _NOON)
     assert names(show(site, jobs=[killed])) == [killed.id]

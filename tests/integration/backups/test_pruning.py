@@ -29,9 +29,7 @@ from fastcms.backups.job_files import (
     JobKind,
     JobState,
     Trigger,
-    job_id_of,
     jobs_dir,
-    lock_of,
     replace_job,
 )
 from fastcms.backups.origin import record_path
@@ -40,7 +38,7 @@ from fastcms.database import utc_now
 from fastcms.errors import BackupBusyError, BackupError, BackupNotFoundError, ConflictError
 from fastcms.site import Site, make_folders, new_site
 from tests.conftest import AS_ROOT
-from tests.runs import add_run
+from tests.runs import add_run, job_at_work, job_of
 
 NEWEST = "backup_20210101_020000.zip"
 OLD = "backup_20200101_020000.zip"
@@ -94,19 +92,6 @@ def reasons(site: Site) -> dict[str, list[str]]:
 
 def note_verified(site: Site, filename: str, level: VerificationLevel) -> None:
     backup_notes.note(site, filename, verified_outcome=VerificationOutcome.OK, verified_level=level)
-
-
-def job_of(kind: JobKind, backup_filename: str | None = None) -> Job:
-    now = utc_now()
-    return Job(
-        id=job_id_of(now),
-        kind=kind,
-        state=JobState.RUNNING,
-        requested_by="somebody",
-        backup_filename=backup_filename,
-        process_id=1,
-        started=now,
-    )
 
 
 def test_what_no_rule_keeps_is_removed_with_its_notes_and_history_says_so(site: Site) -> None:
@@ -184,7 +169,7 @@ def test_a_backup_that_was_killed_has_failed(site: Site) -> None:
     """Nobody has put it into history yet."""
     add_run(site, utc_now(), JobState.SUCCEEDED)
     make_folders(jobs_dir(site))
-    replace_job(jobs_dir(site), job_of(JobKind.CREATE))
+    replace_job(jobs_dir(site), job_of(utc_now()))
     assert pruning.prune(site, "somebody").removed == []
 
 
@@ -263,10 +248,7 @@ def test_a_restore_that_is_being_staged_keeps_its_archive(real: Site) -> None:
 
 
 def test_a_job_that_runs_elsewhere_keeps_the_backup_that_it_names(site: Site) -> None:
-    job = job_of(JobKind.RESTORE, OLD)
-    make_folders(jobs_dir(site))
-    with lock_of(jobs_dir(site), job.id).hold(purpose="a job"):
-        replace_job(jobs_dir(site), job)
+    with job_at_work(site, utc_now(), kind=JobKind.RESTORE, backup_filename=OLD):
         assert pruning.prune(site, "somebody").removed == [OLDER]
     assert pruning.prune(site, "somebody").removed == [OLD]
 

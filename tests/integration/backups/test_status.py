@@ -18,7 +18,7 @@ from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.delivery import Message, MessageLevel
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.history_file import history_path
-from fastcms.backups.job_files import Job, JobKind, JobState, job_id_of, jobs_dir, replace_job
+from fastcms.backups.job_files import JobKind, jobs_dir, replace_job
 from fastcms.backups.jobs import Task
 from fastcms.backups.origin import Newcomers, Origin, write_origin
 from fastcms.backups.schemas import Backup, describe_created
@@ -33,6 +33,7 @@ from fastcms.sqlite import sqlite3
 from fastcms.startup import serve_site
 from tests.e2e.conftest import free_port
 from tests.integration.doctor.conftest import state_of
+from tests.runs import job_of
 
 DAY = timedelta(days=1)
 
@@ -143,16 +144,7 @@ def test_a_first_backup_that_failed_needs_attention(served: Site) -> None:
 
 def test_a_backup_whose_process_was_killed_needs_attention_unless_it_was_complete(backed_up: Site) -> None:
     started = utc_now() + timedelta(seconds=2)
-    job = Job(
-        id=job_id_of(started),
-        kind=JobKind.CREATE,
-        state=JobState.RUNNING,
-        requested_by="me",
-        backup_filename=None,
-        process_id=1,
-        started=started,
-    )
-    replace_job(jobs_dir(backed_up), job)
+    replace_job(jobs_dir(backed_up), job_of(started))
     status = describe_status(backed_up)
     assert codes(status) == {"backup_failed"}
     assert status.last_failure is not None

@@ -109,7 +109,8 @@ def stage(site: Site) -> None:
 def serve_until_tidy(site: Site) -> None:
     with serve_site(site):
         deadline = time.monotonic() + 30
-        while list(site.settings.data_dir.rglob(".discarded-*")):
+        # Not `rglob`, which goes into what is being removed.
+        while [*site.settings.data_dir.glob(".discarded-*"), *site.settings.backups_dir.glob(".discarded-*")]:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 

@@ -8,34 +8,17 @@ from fastcms.backups import history, schedule
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.days import Day, Days, DayState, list_days
 from fastcms.backups.history import RunKind
-from fastcms.backups.job_files import (
-    Job,
-    JobError,
-    JobKind,
-    JobState,
-    job_id_of,
-    jobs_dir,
-    lock_of,
-    replace_job,
-)
+from fastcms.backups.job_files import JobError, JobState
 from fastcms.backups.schedule import Duty
 from fastcms.backups.schedule_history import held_schedules, note_schedule
 from fastcms.config import Settings
-from fastcms.site import Site, make_folders, new_site
-from tests.runs import add_run
+from fastcms.site import Site
+from tests.runs import add_run, job_at_work
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 # A Wednesday, and the default schedule is 2:00 UTC.
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 LONG_AGO = NOON - 50 * DAY
-
-
-@pytest.fixture
-def site(settings: Settings) -> Site:
-    """A folder of backups; the days need nothing else."""
-    site = new_site(settings)
-    make_folders(settings.backups_dir)
-    return site
 
 
 @pytest.fixture
@@ -158,18 +141,7 @@ def test_today_is_overdue_only_when_its_time_has_long_passed(scheduled: Site) ->
 def test_a_backup_that_runs_is_shown_on_the_day_it_began(scheduled: Site) -> None:
     started = NOON - HOUR
     run(scheduled, started - HOUR)
-    job = Job(
-        id=job_id_of(started),
-        kind=JobKind.CREATE,
-        state=JobState.RUNNING,
-        requested_by="me",
-        backup_filename=None,
-        process_id=1,
-        started=started,
-    )
-    make_folders(jobs_dir(scheduled))
-    with lock_of(jobs_dir(scheduled), job.id).hold():
-        replace_job(jobs_dir(scheduled), job)
+    with job_at_work(scheduled, started):
         assert today(scheduled) == ("running", "A backup is being made since 11:00. 1 backup, at 10:00.")
     # Its process was killed: the history does not know of it yet.
     state, sentence = today(scheduled)

@@ -9,34 +9,17 @@ import pytest
 from fastcms.backups import history, schedule
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.history_file import history_path
-from fastcms.backups.job_files import (
-    Job,
-    JobKind,
-    JobState,
-    job_id_of,
-    jobs_dir,
-    lock_of,
-    replace_job,
-)
 from fastcms.backups.schedule import Duty
 from fastcms.config import Settings
 from fastcms.errors import BackupError
-from fastcms.site import Site, make_folders, new_site
+from fastcms.site import Site, new_site
 from fastcms.sqlite import sqlite3
-from tests.runs import add_run
+from tests.runs import add_run, job_at_work
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 # The default schedule is 2:00 UTC.
 TWO = datetime(2026, 6, 10, 2, tzinfo=UTC)
 BERLIN = "Europe/Berlin"
-
-
-@pytest.fixture
-def site(settings: Settings) -> Site:
-    """A folder of backups; the schedule needs nothing else."""
-    site = new_site(settings)
-    make_folders(settings.backups_dir)
-    return site
 
 
 @pytest.fixture
@@ -270,19 +253,7 @@ def test_a_backup_by_hand_counts_until_the_next_due_time(seen: Site) -> None:
 
 def test_a_backup_that_is_being_made_is_not_overdue_unless_it_is_stuck(seen: Site) -> None:
     assert begin(seen, TWO)
-    folder = jobs_dir(seen)
-    make_folders(folder)
-    job = Job(
-        id=job_id_of(TWO),
-        kind=JobKind.CREATE,
-        state=JobState.RUNNING,
-        requested_by="schedule",
-        backup_filename=None,
-        process_id=1,
-        started=TWO,
-    )
-    with lock_of(folder, job.id).hold():
-        replace_job(folder, job)
+    with job_at_work(seen, TWO):
         assert schedule.overdue_since(seen, TWO + 5 * HOUR) is None
         assert schedule.overdue_since(seen, TWO + 25 * HOUR) == TWO
     assert schedule.overdue_since(seen, TWO + 5 * HOUR) == TWO

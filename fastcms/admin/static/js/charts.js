@@ -4,14 +4,9 @@
     if (!section) return;
     const nonce = document.currentScript.nonce; // the library puts styles into the page
     const MONTHS_AHEAD = 92 * 24 * 3600 * 1000; // a forecast for longer would squeeze what is known
-    const UNITS = ["bytes", "kB", "MB", "GB", "TB", "PB"];
     const drawn = [];
 
-    const size = (bytes) => {
-        const step = bytes < 1000 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), UNITS.length - 1);
-        const value = bytes / 1000 ** step;
-        return `${value.toFixed(step && value < 10 ? 1 : 0)} ${UNITS[step]}`;
-    };
+    const size = (bytes) => window.sizeOf(bytes, true);
     const seconds = (value) => (value < 120 ? `${value.toFixed(value && value < 10 ? 1 : 0)} s` : `${(value / 60).toFixed(0)} min`);
     const count = (value) => Math.round(value).toLocaleString("en");
     const WRITE = { bytes: size, disk: size, seconds, count };

@@ -20,6 +20,14 @@ document.addEventListener("keydown", (event) => {
     toggler.focus();
 });
 
+// In units of 1000, as the server writes sizes; a short one is for where there is little room.
+window.sizeOf = (bytes, isShort = false) => {
+    const units = ["Bytes", "kB", "MB", "GB", "TB", "PB"];
+    const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
+    const value = bytes / 1000 ** power;
+    return `${value.toFixed(power === 0 || (isShort && value >= 10) ? 0 : 1)} ${units[power]}`;
+};
+
 // A form that takes its time says so, and cannot be sent twice.
 document.addEventListener("submit", (event) => {
     const button = event.target.querySelector("[data-busy]");

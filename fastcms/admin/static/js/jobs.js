@@ -78,11 +78,6 @@
         return stop;
     };
 
-    const sizeOf = (bytes) => {
-        const units = ["Bytes", "kB", "MB", "GB", "TB"];
-        const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
-        return `${(bytes / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
-    };
     const plural = (count, unit) => `${count} ${unit}${count === 1 ? "" : "s"}`;
     const timeOf = (seconds) => {
         if (seconds < 60) return plural(seconds < 10 ? seconds : Math.ceil(seconds / 5) * 5, "second");
@@ -90,8 +85,8 @@
         return plural(Math.round(seconds / 3600), "hour");
     };
     const numbersOf = (job) => [
-        `${sizeOf(job.done_bytes)} of ${sizeOf(job.total_bytes)}`,
-        job.bytes_per_second ? `${sizeOf(job.bytes_per_second)} a second` : "",
+        `${window.sizeOf(job.done_bytes)} of ${window.sizeOf(job.total_bytes)}`,
+        job.bytes_per_second ? `${window.sizeOf(job.bytes_per_second)} a second` : "",
         job.seconds_left ? `about ${timeOf(job.seconds_left)} left` : "",
     ].filter(Boolean).join(" · ");
 

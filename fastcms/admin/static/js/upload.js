@@ -209,6 +209,7 @@
     }
 
     input.addEventListener("change", (event) => uploadAll([...event.target.files]));
+    uploadAll([...input.files]); // chosen while this script was still on its way
     zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("is-over"); });
     zone.addEventListener("dragleave", () => zone.classList.remove("is-over"));
     zone.addEventListener("drop", (event) => {
