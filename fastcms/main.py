@@ -104,7 +104,6 @@ def create_app(settings: Settings | None = None, *, keeps_up: bool = True) -> Fa
 def _shared_routes() -> list[BaseRoute]:
     """The routes know no application: FastAPI takes longer to prepare them than for everything else."""
     router = APIRouter(responses=PROBLEM_RESPONSES)
-    api = APIRouter(prefix="/api/v1")
     for part in (
         accounts_router,
         content_router,
@@ -113,8 +112,7 @@ def _shared_routes() -> list[BaseRoute]:
         server_router,
         activity_router,
     ):
-        api.include_router(part)
-    router.include_router(api)
+        router.include_router(part, prefix="/api/v1")
     router.include_router(serving_router)
     router.include_router(metrics_router)
     router.add_api_route("/health", health, tags=["health"])
