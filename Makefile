@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # What the benchmarks measure beside FastCMS; in Debian the packages have the same names.
 BENCH_PROGRAMS := age zip unzip restic
+# Where it is set, every command and server of the tests compiles all of FastCMS again.
+unexport PYTHONDONTWRITEBYTECODE
 
 $(VENV)/run.stamp: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)

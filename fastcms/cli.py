@@ -1,16 +1,11 @@
 """The `fastcms` command. Each domain brings its own subcommands."""
 
-import socket
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
-from uvicorn.importer import import_from_string
 
 import fastcms
-from fastcms import restarting
 from fastcms.accounts.commands import admin_app, token_app
 from fastcms.activity.commands import activity
 from fastcms.activity.terminal import record_commands
@@ -27,18 +22,14 @@ from fastcms.backups import (  # noqa: F401 - they add to backup_app
     status_commands,
 )
 from fastcms.backups.commands import backup_app
-from fastcms.config import LogLevel, Settings, load_settings
+from fastcms.config import LogLevel, load_settings
 from fastcms.content.commands import content_app
 from fastcms.doctor.commands import doctor
-from fastcms.errors import ConfigError, status_of
 from fastcms.logs import configure_logs
 from fastcms.noting import note
-from fastcms.running_requests import PATIENCE_SECONDS
 from fastcms.site import Site, new_site, refuse_wrong_user
 from fastcms.startup import hold_folder, restore_without_server, use_site
-from fastcms.terminal import CommandContext, errors_as_exit_codes, messages
-
-_UVICORN_FAILED = 3  # its own exit code, for what is no error of ours
+from fastcms.terminal import CommandContext, errors_as_exit_codes
 
 app = typer.Typer(
     name="fastcms",
@@ -97,53 +88,10 @@ def _site(data_dir: Path | None) -> Site:
 @app.command()
 def serve() -> None:
     """Run the server at FASTCMS_HOST and FASTCMS_PORT."""
+    from fastcms.serving import run_server  # noqa: PLC0415 - uvicorn takes long to import
+
     with errors_as_exit_codes():
-        settings = load_settings()
-        _require_free_port(settings)
-        # By its name: a command does not know the application, and only this one needs it.
-        application = import_from_string("app.main:app")
-        config = uvicorn.Config(application, host=settings.host, port=settings.port, log_config=None)
-        server = _Server(config)
-        with (
-            restarting.replaceable(server.end_soon),
-            suppress(KeyboardInterrupt, SystemExit),  # uvicorn has logged why
-        ):
-            server.run()
-            if restarting.is_restarting():  # and nobody has pressed Ctrl+C meanwhile
-                messages.print("Restarting.")
-                restarting.replace_process()
-        if not server.started:
-            error = getattr(application.state, "startup_error", None)
-            raise typer.Exit(status_of(error)[1] if error else _UVICORN_FAILED)
-
-
-class _Server(uvicorn.Server):
-    """Says where to log in, once that is possible."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            address = f"http://localhost:{self.config.port}/admin"
-            messages.print(f"FastCMS {fastcms.__version__}: log in at {address}")
-
-    def end_soon(self) -> None:
-        """End for a restart: nobody is at the terminal to say that a slow download has taken long enough."""
-        self.config.timeout_graceful_shutdown = PATIENCE_SECONDS
-        self.should_exit = True
-
-
-def _require_free_port(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.host, settings.port))
-        except OSError as error:
-            raise ConfigError(
-                f"The server cannot listen on {settings.host}, port {settings.port}: {error.strerror}.",
-                hint="Stop the other server, or choose another port: FASTCMS_PORT=8001.",
-                code="port_unavailable",
-            ) from error
+        run_server(load_settings())
 
 
 record_commands(app)

@@ -1,19 +1,24 @@
 """Fixtures that many tests share: a fresh site in a temporary folder, and clients with different rights."""
 
+import gc
 import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType
 
 import fastapi.dependencies.models
 import hypothesis
 import pytest
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
+from jinja2.bccache import Bucket, BytecodeCache
 
+from fastcms.accounts import passwords
 from fastcms.accounts.models import Account
 from fastcms.accounts.schemas import Role
+from fastcms.admin.frame import Dashboard
 from fastcms.backups import service
 from fastcms.config import Settings
 from fastcms.main import create_app
@@ -31,6 +36,16 @@ PASSWORD = "correct horse battery"
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-E"]  # for mounts and other users' files
 
 
+def pytest_configure() -> None:
+    """What is imported and collected stays: looking through it again and again takes a sixth of all time."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_applications() -> Iterator[None]:
     """FastAPI remembers every endpoint that it has seen, and with them every application of the tests.
@@ -41,6 +56,33 @@ def forget_applications() -> Iterator[None]:
     for remembered in vars(fastapi.dependencies.models).values():
         if hasattr(remembered, "cache_clear"):
             remembered.cache_clear()
+
+
+class CompiledTemplates(BytecodeCache):
+    """What Jinja has made of each template; without it, each application would compile them anew."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_templates_once() -> Iterator[None]:
+    compiled = CompiledTemplates()
+    set_up_templates = Dashboard._setup_templates
+
+    def set_up_compiled(dashboard: Dashboard) -> None:
+        set_up_templates(dashboard)
+        dashboard.templates.env.bytecode_cache = compiled
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dashboard, "_setup_templates", set_up_compiled)
+        yield
 
 
 @pytest.fixture
@@ -64,10 +106,17 @@ def anonymous(settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.fixture(scope="session", autouse=True)
+def hash_quickly() -> Iterator[None]:
+    """Hashing is slow on purpose; only servers and commands do it as they should, and test_passwords.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
+
+
 @pytest.fixture(scope="session")
-def password_hash() -> str:
-    """Hashing is slow on purpose: once is enough for all tests."""
-    return PasswordHasher().hash(PASSWORD)
+def password_hash(hash_quickly: None) -> str:
+    return passwords.hash_password(PASSWORD)
 
 
 @pytest.fixture
@@ -93,11 +142,13 @@ def editor(anonymous: TestClient, site: Site) -> TestClient:
 
 
 def wait_until(is_so: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for what another thread or process does."""
+    """Wait for what another thread or process does, which asking all the time would hold up."""
     deadline = time.monotonic() + seconds
+    pause_seconds = 0.01
     while not is_so():
         assert time.monotonic() < deadline, f"it is not so after {seconds} seconds"
-        time.sleep(0.02)
+        time.sleep(pause_seconds)
+        pause_seconds = min(pause_seconds * 1.2, 0.1)
 
 
 def lasting_paths(folder: Path) -> set[Path]:

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache, lru_cache
 from itertools import chain, groupby
 from typing import Any
 
@@ -69,9 +70,7 @@ def refuse_strange_schema(database: sqlite3.Connection, revision: str) -> None:
         if columns != _SQLITE_TABLES[name]:
             raise _strange(f"its table {name} has columns that SQLite does not make")
         del found[name]
-    with _empty_database() as session:
-        upgrade_schema(session.connection(), revision)
-        own = _shapes(_driver(session))
+    own = _own_shapes(revision)
     _require_tables(set(found), set(own), may_have_more=True)
     indexes = _compare(database, found, own.items())
     ids = _read_collection_ids(database)
@@ -80,6 +79,13 @@ def refuse_strange_schema(database: sqlite3.Connection, revision: str) -> None:
     indexes += _compare(database, found, _records_shapes(database, ids))
     if indexes != database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'index'").fetchone()[0]:
         raise _strange("it holds an index that belongs to no table")
+
+
+@cache
+def _own_shapes(revision: str) -> dict[str, _Shape]:
+    with _empty_database() as session:
+        upgrade_schema(session.connection(), revision)
+        return _shapes(_driver(session))
 
 
 def _require_tables(present: set[str], expected: set[str], *, may_have_more: bool = False) -> None:
@@ -134,7 +140,7 @@ def _records_shapes(database: sqlite3.Connection, ids: dict[str, str]) -> Iterat
         for field in fields:
             kind = (field.type, is_indexed(field))
             if kind not in added:
-                added[kind] = _model_shape(field) - bare
+                added[kind] = _model_shape(field.model_copy(update={"name": _FIELD})) - bare
             names = {_MODEL: key, column_name(_FIELD): column_name(field.name)}
             if isinstance(field, RelationField):
                 names[_TARGET] = _target(field, ids)
@@ -156,11 +162,11 @@ def _target(field: RelationField, ids: dict[str, str]) -> str:
     return target
 
 
+@lru_cache(maxsize=50)
 def _model_shape(*fields: Field) -> _Shape:
-    """What a collection with a field like this one gets for its records."""
-    models = [field.model_copy(update={"name": _FIELD}) for field in fields]
+    """What a collection with these fields gets for its records."""
     with _empty_database() as session:
-        create_table(session, _MODEL, models, {_FIELD: _TARGET})
+        create_table(session, _MODEL, fields, {_FIELD: _TARGET})
         return _shapes(_driver(session))[f"{RECORDS_TABLE_PREFIX}{_MODEL}"]
 
 

@@ -6,8 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy.orm import Session
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
@@ -80,6 +78,9 @@ def alter_table(
     targets: Mapping[str, str],
 ) -> None:
     """Add, drop and index columns so that the table fits the new fields."""
+    from alembic.operations import Operations  # noqa: PLC0415 - slow to import, and seldom needed
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - as above
+
     operations = Operations(MigrationContext.configure(session.connection()))
     table = _query_table(collection_id, tuple(new))
     before = {column_name(field.name): field for field in old}

@@ -5,7 +5,6 @@ A real server, so that what would be an exception in a test client is the 500 th
 
 import secrets
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -19,7 +18,7 @@ from schemathesis import checks
 
 from fastcms.config import Settings
 from fastcms.main import create_app
-from tests.e2e.conftest import Server, clean_environment
+from tests.e2e.conftest import Server
 
 API = schemathesis.openapi.from_dict(create_app(Settings(_env_file=None)).openapi())
 CHECKS: list[Any] = [
@@ -104,15 +103,7 @@ class LiveApi:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
     server = Server(tmp_path_factory.mktemp("api"))
     server.start()
-    created = subprocess.run(
-        ["fastcms", "token", "create", "contract"],
-        cwd=server.folder,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    yield LiveApi(server, created.stdout.strip())
+    yield LiveApi(server, server.create_token())
     server.stop()
     assert "Unexpected error" not in server.terminal
     assert "Traceback" not in server.terminal

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from fastcms.accounts import service as accounts
 from fastcms.config import Settings
 from fastcms.content import service as content
 from fastcms.content.models import RECORDS_TABLE_PREFIX
-from fastcms.database import Base, Database, known_revisions
+from fastcms.database import _MIGRATIONS_DIR, Base, Database, known_revisions
 from fastcms.errors import SchemaTooNewError
 from fastcms.site import Site, new_site
 from tests.e2e.conftest import clean_environment, free_port
@@ -75,6 +77,14 @@ def test_a_database_with_content_survives_a_migration(fresh_site: Site) -> None:
         assert content.find_record(session, collection, record.id) == record
     tables = [name for name, _ in schema_of(reopened.database)]
     assert f"{RECORDS_TABLE_PREFIX}{collection.id}" in tables
+
+
+def test_the_files_of_the_migrations_are_named_after_their_revisions() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS_DIR))
+    assert known_revisions() == [
+        script.revision for script in ScriptDirectory.from_config(config).walk_revisions()
+    ]
 
 
 def test_there_is_one_newest_revision(fresh_site: Site) -> None:

@@ -12,6 +12,7 @@ imported once, and each fault gets a fork. What must hold afterwards, whatever h
 
 import argparse
 import ctypes
+import gc
 import json
 import os
 import shutil
@@ -315,6 +316,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     parser.add_argument("--without-fsync", action="store_true", help="see whether the sweep notices")
     options = parser.parse_args()
+    gc.freeze()  # so that no fork looks through what all of them share, and copies it
     with ExitStack() as mounts:
         for module in _MODULES_WITH_PROCESSES:
             mounts.enter_context(patch.object(module, "run_apart", call_here))

@@ -33,13 +33,12 @@ class Reader:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.token = self.type("fastcms token create reader").strip()
+        self.token = server.create_token()
 
     def type(self, command: str, *, expects: int = 0) -> str:
         """Run a documented command and return what it prints."""
         typed = command.replace("localhost:8000", f"localhost:{self.server.port}")
-        if hasattr(self, "token"):
-            typed = typed.replace("$ADMIN_TOKEN", "ADMIN_TOKEN").replace("ADMIN_TOKEN", self.token)
+        typed = typed.replace("$ADMIN_TOKEN", "ADMIN_TOKEN").replace("ADMIN_TOKEN", self.token)
         done = subprocess.run(
             ["bash", "-c", typed],
             check=False,

@@ -37,7 +37,7 @@ class JobSite:
         with (files_dir / "big.bin").open("wb") as big:
             os.truncate(big.fileno(), BIG_BYTES)
         self.server.start()
-        self.headers = {"Authorization": f"Bearer {self.server.run('token', 'create', 'test').strip()}"}
+        self.headers = {"Authorization": f"Bearer {self.server.create_token()}"}
 
     def ask(self, method: str, path: str = "", **options: Any) -> requests.Response:
         headers = self.headers | options.pop("headers", {})

@@ -1,7 +1,6 @@
 """More at once than anybody asks of a small site: many writes, and backups in the middle of them."""
 
 import shutil
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from fastcms.config import Settings
 from fastcms.site import new_site
 from fastcms.sqlite import sqlite3
 from fastcms.startup import restore_without_server
-from tests.e2e.conftest import Server, clean_environment
+from tests.e2e.conftest import Server
 
 MANY = 80  # twice the threads of a worker
 BACKUPS = 6  # `make bench` makes twenty
@@ -33,15 +32,7 @@ FILE_BYTES = 20_000
 @pytest.fixture
 def headers(server: Server) -> dict[str, str]:
     """The rights of an admin, on a site with a collection `posts` whose records have a `title`."""
-    created = subprocess.run(
-        ["fastcms", "token", "create", "load"],
-        cwd=server.folder,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    headers = {"Authorization": f"Bearer {created.stdout.strip()}"}
+    headers = {"Authorization": f"Bearer {server.create_token()}"}
     posts = {"name": "posts", "schema": [{"name": "title", "type": "text"}]}
     made = requests.post(f"{server.url}/api/v1/collections", json=posts, headers=headers)
     assert made.status_code == 201, made.text

@@ -40,7 +40,7 @@ def start() -> Iterator[Callable[[Server], requests.Session]]:
         server.start()
         started.append(server)
         session = requests.Session()
-        session.headers["Authorization"] = f"Bearer {server.run('token', 'create', 'test').strip()}"
+        session.headers["Authorization"] = f"Bearer {server.create_token()}"
         return session
 
     yield start_and_log_in

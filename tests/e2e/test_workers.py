@@ -32,8 +32,7 @@ class WorkerSite:
         self.paths = DataPaths(folder / "data")
         self._starts = 0
         self.start()
-        token = self.server.run("token", "create", "test").strip()
-        self.headers = {"Authorization": f"Bearer {token}"}
+        self.headers = {"Authorization": f"Bearer {self.server.create_token()}"}
         self.create_collection("old")
         self.server.run("backup", "create")
         self.create_collection("new")

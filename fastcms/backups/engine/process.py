@@ -4,6 +4,7 @@ The two processes talk over a pipe. What the work calls is called in the parent'
 and what that raises is raised in the work. The child ends when its parent does, however that ends.
 """
 
+import gc
 import os
 import pkgutil
 import signal
@@ -54,7 +55,11 @@ def run_apart(function: Callable[..., Result], *arguments: Any, **named: Any) ->
 
 def call_by_name(name: str, *arguments: Any, **named: Any) -> Any:
     """Call `module:function`: whoever wants to run apart what it must not import names it."""
-    return pkgutil.resolve_name(name)(*arguments, **named)
+    gc.disable()  # while it is imported, none of which is ever garbage
+    function = pkgutil.resolve_name(name)
+    gc.freeze()
+    gc.enable()
+    return function(*arguments, **named)
 
 
 def _start(there: Connection) -> "subprocess.Popen[bytes]":

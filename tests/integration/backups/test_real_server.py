@@ -24,11 +24,7 @@ NOT_CONTENT = {
 
 @pytest.fixture
 def token(server: Server) -> str:
-    command = ["fastcms", "token", "create", "test"]
-    made = subprocess.run(
-        command, cwd=server.folder, env=clean_environment(), check=True, capture_output=True, text=True
-    )
-    return made.stdout.strip()
+    return server.create_token()
 
 
 def curl(server: Server, token: str, path: str, *arguments: str) -> tuple[str, dict[str, object]]:

@@ -11,20 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from fastcms.accounts.schemas import Scope
 from fastcms.locks import FileLock
-from tests.e2e.conftest import Server, clean_environment
+from tests.e2e.conftest import Server
 from tests.e2e.conftest import server as server  # noqa: PLC0414 - a fixture
 
 MEGABYTE = 1024**2
 WORKER_STARTED = "Application startup complete."
-
-
-def _token(server: Server) -> str:
-    command = ["fastcms", "token", "create", "test", "--scope", "content:write"]
-    made = subprocess.run(
-        command, cwd=server.folder, env=clean_environment(), check=True, capture_output=True, text=True
-    )
-    return made.stdout.strip()
 
 
 def _curl(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +50,7 @@ def _temporary(server: Server) -> list[Path]:
 
 
 def test_fifty_megabytes_do_not_grow_the_servers_memory(server: Server) -> None:
-    token = _token(server)
+    token = server.create_token(Scope.CONTENT_WRITE)
     headers = ("-H", f"Authorization: Bearer {token}")
     (server.folder / "small").write_bytes(bytes(3 * MEGABYTE))
     (server.folder / "large").write_bytes(bytes(50 * MEGABYTE))
@@ -80,7 +73,8 @@ def test_curl_shows_the_limit_and_no_broken_pipe(tmp_path: Path, extra: tuple[st
     server.start()
     try:
         (tmp_path / "large").write_bytes(bytes(12 * MEGABYTE))
-        done = _curl(server, "-H", f"Authorization: Bearer {_token(server)}", *extra, "-F", "file=@large")
+        authorization = f"Authorization: Bearer {server.create_token(Scope.CONTENT_WRITE)}"
+        done = _curl(server, "-H", authorization, *extra, "-F", "file=@large")
     finally:
         server.stop()
     assert done.stderr == "413"
@@ -91,7 +85,7 @@ def test_curl_shows_the_limit_and_no_broken_pipe(tmp_path: Path, extra: tuple[st
 def test_a_server_killed_during_an_upload_leaves_a_temporary_file_that_the_next_start_removes(
     server: Server,
 ) -> None:
-    token = _token(server)
+    token = server.create_token(Scope.CONTENT_WRITE)
     with _connect_and_send_half(server, token):
         server.kill()
     files = list((server.folder / "data" / "files").iterdir())
@@ -111,7 +105,7 @@ def test_a_worker_that_starts_leaves_the_uploads_of_another_alone(tmp_path: Path
     try:
         server.wait_until_printed(WORKER_STARTED, 2)
         workers = {holder.pid for holder in FileLock(tmp_path / "data" / ".serving").holders()}
-        with _connect_and_send_half(server, _token(server)):
+        with _connect_and_send_half(server, server.create_token(Scope.CONTENT_WRITE)):
             (other,) = (pid for pid in workers if not _has_open(pid, _temporary(server)[0]))
             os.kill(other, signal.SIGKILL)
             server.wait_until_printed(WORKER_STARTED, 3)
