@@ -10,7 +10,8 @@ from fastcms.age_keys import is_readable_by_others, parse_recipients, read_ident
 from fastcms.config import Settings, load_settings
 from fastcms.errors import ConfigError, InvalidInputError
 
-IDENTITY = Identity.generate()
+# Always the same: every worker has to find tests of the same names.
+IDENTITY = Identity.from_str("AGE-SECRET-KEY-1MKUJ42ML2W4LSVXUW58YNHARZERPGQDMH6WTZL3ZN3TCWRECK5QSZWSTYE")
 SECRET, PUBLIC = str(IDENTITY), str(IDENTITY.to_public())
 POST_QUANTUM = "age1pq1" + "q" * 100
 
