@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from jinja2.bccache import Bucket, BytecodeCache
 
+from fastcms.accounts import passwords
 from fastcms.accounts.models import Account
 from fastcms.accounts.schemas import Role
 from fastcms.admin.frame import Dashboard
@@ -104,10 +105,17 @@ def anonymous(settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.fixture(scope="session", autouse=True)
+def hash_quickly() -> Iterator[None]:
+    """Hashing is slow on purpose; only servers and commands do it as they should, and test_passwords.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
+
+
 @pytest.fixture(scope="session")
-def password_hash() -> str:
-    """Hashing is slow on purpose, and so is comparing with what it made: not so for the accounts of tests."""
-    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+def password_hash(hash_quickly: None) -> str:
+    return passwords.hash_password(PASSWORD)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ known = hash_password("a long password")
 with ThreadPoolExecutor(16) as pool:
     right = list(pool.map(lambda word: is_password_right(known, word), ["a long password", "wrong"] * 8))
 assert right == [True, False] * 8
+assert known.startswith("$argon2id$v=19$m=65536,t=3,p=4$")  # RFC 9106, for memory that is limited
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
