@@ -188,6 +188,8 @@ def _resumed(store: BackupStore, found: StoredObject, on_progress: OnProgress) -
             with closing(ahead(store.read(found.name, done_bytes))) as chunks:
                 for chunk in filter(None, chunks):
                     done_bytes += len(chunk)
+                    if done_bytes > found.size_bytes:  # before it fills the disk
+                        raise _changed(store, found)
                     on_progress(Progress("fetching", done_bytes, found.size_bytes))
                     waits = iter(_WAITS_SECONDS)
                     yield chunk
@@ -203,8 +205,6 @@ def _resumed(store: BackupStore, found: StoredObject, on_progress: OnProgress) -
                 Progress("waiting to go on", done_bytes, found.size_bytes),
                 on_progress,
             )
-    if done_bytes != found.size_bytes:
-        raise _changed(store, found)
 
 
 def _wait(seconds: float | None, broken: StoreError, progress: Progress, on_progress: OnProgress) -> None:

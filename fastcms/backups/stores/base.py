@@ -16,7 +16,8 @@ from fastcms.errors import (
 
 # What is read at once; more is never held in memory while reading.
 CHUNK_BYTES = 1024**2
-_UNUSABLE_NAME = re.compile(r"\.|[^/]*[/\x00-\x1f\x7f\\]", re.DOTALL)
+# Surrogates stand for bytes that are no UTF-8: a folder may have such names.
+_UNUSABLE_NAME = re.compile(r"\.|[^/]*[/\x00-\x1f\x7f\\\ud800-\udfff]", re.DOTALL)
 _LONGEST_NAME_BYTES = 200
 
 
@@ -51,7 +52,8 @@ class BackupStore(Protocol):
     def list(self) -> list[StoredObject]:
         """All complete objects directly in this place, by name, also those that others have put there.
 
-        Names that no object of ours may have are left out: hidden ones, and those with control characters.
+        Names that no object of ours may have are left out: hidden ones, and those with control characters
+        or with bytes that are no UTF-8.
         """
 
     def find(self, name: str) -> StoredObject | None: ...

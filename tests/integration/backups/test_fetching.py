@@ -260,6 +260,27 @@ def test_an_object_that_becomes_another_one_while_it_is_read_is_given_up(
     assert (names_in(stopped), hidden_in(stopped)) == ([], [])
 
 
+def test_a_store_that_sends_more_than_it_said_is_given_up_at_once(
+    stopped: Site, archive: Path, far: Path
+) -> None:
+    shutil.copy(archive, far)
+    size_bytes, seen = archive.stat().st_size, []
+
+    class Endless(FolderStore):
+        def read(self, name: str, offset: int = 0, length: int | None = None) -> Generator[bytes]:
+            yield from super().read(name, offset, length)
+            while length is None:
+                yield bytes(1000)
+
+    def look(progress: Progress) -> None:
+        seen.append(progress.done_bytes)
+
+    with pytest.raises(StoredObjectChangedError):
+        fetching.receive(stopped, Source(Endless("file:///far", far)), archive.name, "me", look)
+    assert max(seen) == size_bytes
+    assert (names_in(stopped), hidden_in(stopped)) == ([], [])
+
+
 def test_somebody_can_cancel_while_it_waits_for_the_connection(
     stopped: Site, encrypted: Path, far: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
