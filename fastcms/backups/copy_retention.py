@@ -5,7 +5,7 @@ from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.copies import Copy, CopyState, changed, forget_copies, list_copies, save_copies
 from fastcms.backups.copy_list import list_own, policy_there
 from fastcms.backups.copy_plan import decide_there
-from fastcms.backups.destinations import Destination
+from fastcms.backups.destinations import Destination, list_destinations
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.job_files import JobError, JobState, Trigger, job_id_of
 from fastcms.backups.pruning import find_reasons_for_all
@@ -42,7 +42,8 @@ def plan_there(site: Site, destination: Destination, store: BackupStore) -> list
 def prune_there(site: Site, destination: Destination, store: BackupStore) -> Run | None:
     """Remove what is superfluous there, the oldest first; None if that is nothing.
 
-    Where one cannot be removed, the others stay, too: it is tried another time.
+    Where one cannot be removed, the others stay, too: it is tried another time. So do they as soon as the
+    destination is none any more, or has another policy.
     Raises: StoreError when it cannot be told what is there; BackupError. Then nothing is removed.
     """
     started = utc_now()
@@ -52,7 +53,7 @@ def prune_there(site: Site, destination: Destination, store: BackupStore) -> Run
     removed: list[Copy] = []
     failure: FastCMSError | None = None
     for copy in going:
-        if site.stopping.is_set():
+        if site.stopping.is_set() or destination not in list_destinations(site):
             break
         try:
             store.remove(copy.object_name)
@@ -60,6 +61,8 @@ def prune_there(site: Site, destination: Destination, store: BackupStore) -> Run
             failure = error
             break
         removed.append(copy)
+    if not removed and failure is None:
+        return None
     _note_gone(site, removed)
     removed_bytes = sum(copy.size_bytes or 0 for copy in removed)
     get_logger().info(

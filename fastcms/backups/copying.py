@@ -213,12 +213,13 @@ def _copy_one(there: _There, copy: Copy, watch: Callable[[Job], None]) -> Copy:
     try:
         copied = jobs.run(site, _task(there, begun), watch)
     except JobCancelledError as error:
+        noted = _as_noted(site, begun)
         if site.stopping.is_set():  # no fault of anybody's: the next start begins it anew
-            return changed(copy, CopyState.WAITING, now)
+            return changed(noted, CopyState.WAITING, attempts=copy.attempts)
         later = format_utc(now + SELDOM)
-        return changed(begun, CopyState.WAITING, reason=error.message, hint=error.hint, next_try=later)
+        return changed(noted, CopyState.WAITING, reason=error.message, hint=error.hint, next_try=later)
     except BackupNotFoundError:  # deleted meanwhile: the next look at the list forgets it
-        return changed(begun, CopyState.WAITING)
+        return changed(_as_noted(site, begun), CopyState.WAITING)
     except Exception as raised:  # noqa: BLE001 - whatever it is, the row says so
         return _note_failure(there, begun, raised)
     found = read_far_side(site, destination, now)
@@ -240,12 +241,13 @@ def _note_failure(there: _There, begun: Copy, raised: Exception) -> Copy:
         found = slowed_down(read_far_side(there.site, there.destination, now), error, now)
         write_far_side(there.site, there.destination, found)
         next_try = found.next_try or next_try
-    # As it is noted by now: it may be known what was sent.
-    noted = next(
-        (copy for copy in list_copies(there.site, begun.filename) if copy.destination == begun.destination),
-        begun,
-    )
-    return _failed(noted, error, now, next_try)
+    return _failed(_as_noted(there.site, begun), error, now, next_try)
+
+
+def _as_noted(site: Site, begun: Copy) -> Copy:
+    """An attempt as it is noted by now: it may be known what was sent."""
+    copies = list_copies(site, begun.filename)
+    return next((copy for copy in copies if copy.destination == begun.destination), begun)
 
 
 def _begin(site: Site, copy: Copy, now: datetime) -> Copy:

@@ -24,8 +24,14 @@ from fastcms.backups import (
 )
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.copies import Checked, Copy, CopyState, list_copies
-from fastcms.backups.copying import copy_missing
-from fastcms.backups.destinations import Destination, list_destinations
+from fastcms.backups.copying import copy_missing, copy_to
+from fastcms.backups.destinations import (
+    Destination,
+    add_destination,
+    change_destination,
+    list_destinations,
+    remove_destination,
+)
 from fastcms.backups.elsewhere import show_destination, try_destination
 from fastcms.backups.encryption import decrypted
 from fastcms.backups.engine.progress import OnProgress
@@ -535,6 +541,34 @@ def test_the_end_of_the_server_is_no_failure(
     assert the_copy(site).state == CopyState.COPIED
 
 
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_what_was_sent_is_known_although_the_comparison_was_broken_off(
+    make_site: Callable[..., Site], far: Path, monkeypatch: pytest.MonkeyPatch, is_stopped: bool
+) -> None:
+    site = make_site(backup_encrypt_to=str(Identity.generate().to_public()))
+    service.create_backup(site)
+    monkeypatch.setattr(jobs, "_SECONDS_BETWEEN", 0)
+    original = FolderStore.read
+
+    def read(store: FolderStore, name: str, *where: int) -> Iterable[bytes]:
+        if is_stopped:
+            site.stopping.set()
+        else:
+            (job,) = [job for job in list_jobs(site) if job.is_running]
+            cancel_job(site, job.id, "Ada", timeout_seconds=0)
+        return original(store, name, *where)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "read", read)
+        copy_missing(site)
+    sent = the_copy(site)
+    assert (sent.state, sent.sha256) == (CopyState.WAITING, sha256_of(far / sent.object_name))
+    site.stopping.clear()
+    try_destination(site, the_destination(site).id)
+    copy_missing(site)
+    assert (the_copy(site).checked, the_copy(site).sha256) == (Checked.READ_BACK, sent.sha256)
+
+
 def test_the_bandwidth_is_limited(make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch) -> None:
     site = make_site("?limit=20kB")
     limits = []
@@ -573,6 +607,34 @@ def test_a_policy_there_removes_only_what_this_site_has_copied(
     # Those of this machine are another thing.
     assert len(service.list_backups(site)) == 4
     assert history.latest_pruning(site) is None
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_nothing_is_removed_by_the_rules_of_a_destination_that_is_none_any_more(
+    make_site: Callable[..., Site], far: Path, monkeypatch: pytest.MonkeyPatch, is_changed: bool
+) -> None:
+    site = make_site(backup_destinations="")
+    for hours in (3, 2):
+        make_backup(site, NOON - hours * HOUR)
+    destination = add_destination(site, f"file://{far}", {})
+    copy_missing(site)
+    remove_destination(site, destination.id)
+    destination = add_destination(site, f"file://{far}?keep_last=1", {})
+    make_backup(site, NOON - HOUR)
+    original = FolderStore.put
+
+    def put(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        result = original(store, name, chunks, size_bytes)
+        if is_changed and name.startswith("backup_"):
+            change_destination(site, destination.id, f"file://{far}?keep_last=3", {})
+        elif not is_changed:
+            remove_destination(site, destination.id)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "put", put)
+        copy_to(site, destination)
+    assert len(names_in(far)) == 3
 
 
 def test_a_pinned_backup_stays_there_too(
