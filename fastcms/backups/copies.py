@@ -70,7 +70,11 @@ class Copy(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The copies at one destination, counted; the newest there, and the failed one that matters most."""
+    """The copies at one destination, counted; the newest there, and the failed one that matters most.
+
+    `missing` is the oldest backup that was made after the newest which is there, while one of them is to be
+    copied; also one that is not here any more.
+    """
 
     copied: int = 0
     copied_bytes: int = 0
@@ -78,6 +82,7 @@ class Summary(NamedTuple):
     failed: int = 0
     newest: Copy | None = None
     worst: Copy | None = None
+    missing: str | None = None
 
 
 def list_copies(site: Site, filename: str | None = None, *, destination: str | None = None) -> list[Copy]:
@@ -125,6 +130,7 @@ def summarize_copies(site: Site, destination: str, last_name: str) -> Summary:
             f"{where} state = ? ORDER BY needs_somebody DESC, filename DESC LIMIT 1",
             [destination, CopyState.FAILED],
         ).fetchone()
+        missing = _find_missing(history, destination, newest[0] if newest else "", last_name)
     copied, copied_bytes = counted.get(CopyState.COPIED, (0, 0))
     return Summary(
         copied=copied,
@@ -133,7 +139,26 @@ def summarize_copies(site: Site, destination: str, last_name: str) -> Summary:
         failed=counted.get(CopyState.FAILED, (0, 0))[0],
         newest=newest and _copy_of(newest),
         worst=worst and _copy_of(worst),
+        missing=missing,
     )
+
+
+def _find_missing(history: sqlite3.Connection, destination: str, newest: str, last_name: str) -> str | None:
+    open_states = (CopyState.WAITING, CopyState.COPYING, CopyState.FAILED)
+    (found,) = history.execute(
+        "SELECT min(filename) FROM copies WHERE destination = ? AND state IN (?, ?, ?) "
+        "AND filename > ? AND filename <= ?",
+        [destination, *open_states, newest, last_name],
+    ).fetchone()
+    if found is None:
+        return None
+    # Where few are kept, those that were never copied are gone before anybody wonders.
+    (made,) = history.execute(
+        "SELECT min(backup_filename) FROM runs WHERE kind = 'create' AND state = 'succeeded' "
+        "AND backup_filename > ? AND backup_filename < ?",
+        [newest, found],
+    ).fetchone()
+    return str(made or found)
 
 
 def newest_names(site: Site) -> dict[str, str]:
@@ -142,6 +167,13 @@ def newest_names(site: Site) -> dict[str, str]:
         if _has_table(history):
             return dict(history.execute("SELECT destination, max(filename) FROM copies GROUP BY destination"))
     return {}
+
+
+def has_encrypted(site: Site) -> bool:
+    """Whether any copy is encrypted. Raises: BackupError."""
+    with reading(site) as history:
+        query = "SELECT 1 FROM copies WHERE is_encrypted AND state = ? LIMIT 1"
+        return _has_table(history) and history.execute(query, [CopyState.COPIED]).fetchone() is not None
 
 
 def save_copies(site: Site, copies: Iterable[Copy]) -> None:

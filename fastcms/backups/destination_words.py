@@ -1,18 +1,16 @@
 """How a destination is, and what stays there, in words for people."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from humanize import naturalsize
+from humanize import naturaldelta, naturalsize
 
 from fastcms.backups.elsewhere import DestinationState
+from fastcms.backups.reasons import WITHOUT_COPIES
 from fastcms.backups.retention import Policy
 from fastcms.database import utc_now
 
-# As the alarm of a destination that cannot be used has it.
-_PATIENCE = timedelta(days=1)
 _PERIODS = (
     ("keep_daily", "one a day for {} days"),
     ("keep_weekly", "one a week for {} weeks"),
@@ -39,7 +37,7 @@ class DestinationWords(NamedTuple):
 def describe_destination(state: DestinationState) -> DestinationWords:
     """Say how it was found when it was last looked at."""
     if state.failing_since is not None:
-        if state.needs_somebody or utc_now() - state.failing_since > _PATIENCE:
+        if state.needs_somebody or utc_now() - state.failing_since > WITHOUT_COPIES:
             return DestinationWords(Level.ATTENTION, "It cannot be used")
         return DestinationWords(Level.WARNING, "It cannot be used at the moment, and is tried again")
     if state.reachable is None:
@@ -48,6 +46,9 @@ def describe_destination(state: DestinationState) -> DestinationWords:
 
 
 def _describe_reached(state: DestinationState) -> DestinationWords:
+    if state.uncopied_since is not None and utc_now() - state.uncopied_since > WITHOUT_COPIES:
+        age = naturaldelta(utc_now() - state.uncopied_since)
+        return DestinationWords(Level.ATTENTION, f"It can be reached, but no new backup came there for {age}")
     if state.failed:
         what = "a backup" if state.failed == 1 else f"{state.failed:,} backups"
         return DestinationWords(Level.WARNING, f"It can be reached, but {what} could not be copied")
@@ -56,6 +57,8 @@ def _describe_reached(state: DestinationState) -> DestinationWords:
         return DestinationWords(Level.RUNNING, f"It can be reached; {what} still to be copied")
     if not state.copied:
         return DestinationWords(Level.OK, "It can be reached; there is nothing to copy so far")
+    if state.prune_error:
+        return DestinationWords(Level.WARNING, "It has every backup that belongs there, and superfluous ones")
     return DestinationWords(Level.OK, "It has every backup that belongs there")
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from fastcms.backups import destinations
+from fastcms.backups import destinations, history
 from fastcms.backups.copies import Copy, summarize_copies
 from fastcms.backups.destinations import (
     Destination,
@@ -63,6 +63,8 @@ class DestinationState(Destination):
 
     `reachable` is null before the first look; `failing_since` and what follows say why it cannot be used.
     `copied_bytes` are taken by the copies of this site, `others` counts what lies there beside them.
+    `uncopied_since` is when the oldest backup was made after which none has a copy there, or since when this
+    is a destination; null if nothing newer is to be copied. `prune_error` says why superfluous copies stay.
     """
 
     reachable: bool | None
@@ -81,6 +83,8 @@ class DestinationState(Destination):
     waiting: int
     failed: int
     others: int
+    uncopied_since: datetime | None
+    prune_error: str | None
 
 
 class DestinationList(BaseModel):
@@ -234,7 +238,19 @@ def _look_up(site: Site, destination: Destination, now: datetime) -> Destination
         copied_bytes=copies.copied_bytes,
         waiting=copies.waiting,
         failed=copies.failed,
+        uncopied_since=_since_when(copies.missing, found.known_since),
+        prune_error=_find_prune_error(site, destination) if found.prune_failed else None,
     )
+
+
+def _since_when(missing: str | None, known_since: datetime) -> datetime | None:
+    created = time_of(missing) if missing else None
+    return None if created is None else max(created, known_since)
+
+
+def _find_prune_error(site: Site, destination: Destination) -> str | None:
+    run = history.latest_pruning(site, destination.place)
+    return None if run is None or run.error is None else f"{run.error.detail} {run.error.hint}".strip()
 
 
 def _describe_newest(copy: Copy) -> NewestCopy:

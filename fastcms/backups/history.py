@@ -251,13 +251,13 @@ def latest_run(
     return next(iter(found), None)
 
 
-def latest_pruning(site: Site) -> Run | None:
-    """The newest run that removed backups of this machine, not copies elsewhere. Raises: BackupError."""
-    where = "kind = ? AND started <= ? AND json_extract(details, '$.destination') IS NULL"
+def latest_pruning(site: Site, place: str | None = None) -> Run | None:
+    """The newest run that removed backups of this machine, or copies at a place. Raises: BackupError."""
+    where = "kind = ? AND started <= ? AND json_extract(details, '$.destination') IS ?"
     with reading(site) as history:
         row = history.execute(
             f"SELECT {_RUN} FROM runs WHERE {where} ORDER BY id DESC LIMIT 1",  # noqa: S608 - our own names
-            [RunKind.PRUNE, format_utc(utc_now())],
+            [RunKind.PRUNE, format_utc(utc_now()), place],
         ).fetchone()
     return None if row is None else _run_of(row)
 

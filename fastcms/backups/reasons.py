@@ -27,7 +27,7 @@ OLD = timedelta(days=8)
 _VERIFIED_LONG_AGO = timedelta(days=45)
 _LATELY = timedelta(days=7)
 # A line may be down for a night; and a first copy takes its time.
-_WITHOUT_COPIES = timedelta(days=1)
+WITHOUT_COPIES = timedelta(days=1)
 
 
 class ReasonLevel(StrEnum):
@@ -300,7 +300,7 @@ def _destinations(facts: Facts) -> Iterator[Reason]:
             "destination_invalid", elsewhere.problem, "Correct it: nothing is copied there until then."
         )
     for found in elsewhere.destinations if elsewhere else ():
-        if found.failing_since is not None and facts.now - found.failing_since > _WITHOUT_COPIES:
+        if found.failing_since is not None and facts.now - found.failing_since > WITHOUT_COPIES:
             yield attention(
                 "destination_unreachable",
                 f"{found.place} could not be used since {say_when(found.failing_since)}: {found.reason}",
@@ -311,7 +311,7 @@ def _destinations(facts: Facts) -> Iterator[Reason]:
 def _copies_failed(facts: Facts) -> Iterator[Reason]:
     """At once, for it may be mended while it is known what was changed; some need somebody to mend it."""
     for found in facts.elsewhere.destinations if facts.elsewhere else ():
-        if found.failing_since is not None and facts.now - found.failing_since > _WITHOUT_COPIES:
+        if found.failing_since is not None and facts.now - found.failing_since > WITHOUT_COPIES:
             continue  # said already
         if found.failed_copy is not None or found.failing_since is not None:
             failed = found.failed_copy
@@ -323,13 +323,36 @@ def _copies_failed(facts: Facts) -> Iterator[Reason]:
 
 
 def _uncopied(facts: Facts) -> Iterator[Reason]:
-    since = facts.elsewhere.uncopied_since if facts.elsewhere else None
-    if since is not None and facts.now - since > _WITHOUT_COPIES:
+    """Once for all destinations, or else for each that others must not hide."""
+    hint = "`fastcms backup destinations` says why. If one is being copied over a slow line, wait for it."
+    if facts.elsewhere is None:
+        return
+    since = facts.elsewhere.uncopied_since
+    if since is not None and facts.now - since > WITHOUT_COPIES:
         yield attention(
-            "copy_missing",
-            f"No backup has a copy elsewhere that was made since {say_when(since)}.",
-            "`fastcms backup destinations` says why. If one is being copied over a slow line, wait for it.",
+            "copy_missing", f"No backup has a copy elsewhere that was made since {say_when(since)}.", hint
         )
+        return
+    for found in facts.elsewhere.destinations:
+        since = found.uncopied_since
+        is_said = found.failing_since is not None and facts.now - found.failing_since > WITHOUT_COPIES
+        if since is not None and facts.now - since > WITHOUT_COPIES and not is_said:
+            yield attention(
+                "copy_missing",
+                f"No backup that was made since {say_when(since)} has a copy in {found.place}.",
+                hint,
+            )
+
+
+def _copies_not_removed(facts: Facts) -> Iterator[Reason]:
+    for found in facts.elsewhere.destinations if facts.elsewhere else ():
+        if found.prune_error is not None:
+            yield warning(
+                "copies_not_removed",
+                f"{found.place}: {found.prune_error}",
+                "Let the credentials remove what they have put there. If copies are to stay there for ever, "
+                "say so in the destination's address: `keep_last=0`.",
+            )
 
 
 _FINDERS: tuple[Callable[[Facts], Iterator[Reason]], ...] = (
@@ -351,6 +374,7 @@ _FINDERS: tuple[Callable[[Facts], Iterator[Reason]], ...] = (
     _destinations,
     _copies_failed,
     _uncopied,
+    _copies_not_removed,
 )
 
 

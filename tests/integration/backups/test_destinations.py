@@ -1,7 +1,7 @@
 """Destinations: named by the environment or added, tried, removed; their credentials are not seen again."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,24 @@ import time_machine
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
-from fastcms.backups import history, service
+from fastcms.backups import history, jobs, service, tasks
 from fastcms.backups.alarms import find_alarms
+from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.copies import Copy, CopyState, save_copies
 from fastcms.backups.copying import copy_missing
 from fastcms.backups.destinations import destinations_problem, list_destinations
-from fastcms.backups.elsewhere import describe_elsewhere
+from fastcms.backups.elsewhere import add_destination, describe_elsewhere, list_states, try_destination
 from fastcms.backups.folder import data_paths
+from fastcms.backups.pruning import prune
 from fastcms.backups.schemas import describe_list
 from fastcms.backups.status import SafetyState, describe_status
+from fastcms.backups.stores.base import PutResult
+from fastcms.backups.stores.folder import FolderStore
 from fastcms.backups.whereabouts import copies_of, look_for_copies
 from fastcms.cli import app
 from fastcms.config import Settings
 from fastcms.database import utc_now
+from fastcms.errors import StoreDeniedError, StoreFullError
 from fastcms.site import Site, new_site
 
 SECRET = "s3cret-of-the-cloud"
@@ -235,6 +240,56 @@ def test_a_destination_that_is_away_is_a_warning_at_once_and_an_alarm_after_a_da
     with time_machine.travel(began + timedelta(hours=60)):
         service.create_backup(copied)
         assert codes(copied)["copy_missing"] == "attention"
+
+
+def test_a_destination_that_takes_nothing_is_an_alarm_beside_one_that_does(
+    copied: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    put = FolderStore.put
+
+    def put_unless_full(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        if store.place.endswith("/full"):
+            raise StoreFullError("The disk is full.", hint="Make space.")
+        return put(store, name, chunks, size_bytes)
+
+    monkeypatch.setattr(FolderStore, "put", put_unless_full)
+    add_destination(copied, f"file://{full}", {}, "somebody")
+    change_settings(copied, {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0})
+    began = utc_now()
+    for hours in (0, 20, 40):
+        with time_machine.travel(began + timedelta(hours=hours)):
+            jobs.run(copied, tasks.creation(copied, "somebody"))
+            copy_missing(copied)
+            prune(copied, "somebody")  # nothing that is here is older than 20 hours
+            assert codes(copied).get("copy_missing") == ("attention" if hours == 40 else None)
+    with time_machine.travel(began + timedelta(hours=41)):
+        reasons = describe_status(copied).reasons
+    (missing,) = [reason for reason in reasons if reason.code == "copy_missing"]
+    assert missing.message.endswith(f"has a copy in file://{full}.")
+
+
+def test_copies_that_cannot_be_removed_are_a_warning(
+    copied: Site, far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_store: FolderStore, _name: str) -> None:
+        raise StoreDeniedError("It may not be removed.", hint="Allow it.")
+
+    monkeypatch.setattr(FolderStore, "remove", refuse)
+    change_settings(copied, {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0})
+    with time_machine.travel(utc_now() + timedelta(hours=1)):
+        service.create_backup(copied)
+        copy_missing(copied)
+        assert codes(copied) == {"copies_not_removed": "warning"}
+        (state,) = list_states(copied)
+        assert state.prune_error == (
+            "Not all superfluous copies could be removed. It may not be removed. Allow it."
+        )
+        monkeypatch.undo()
+        try_destination(copied, state.id)
+        copy_missing(copied)
+        assert codes(copied) == {}
 
 
 def test_without_a_destination_there_is_a_hint_and_no_warning(settings: Settings) -> None:

@@ -39,6 +39,17 @@ def state_of(**changes: Any) -> DestinationState:
         ({"waiting": 2, "failed": 1}, Level.WARNING, "a backup could not be copied"),
         ({"failed": 2}, Level.WARNING, "2 backups could not be copied"),
         ({"reachable": None, "failed": 2}, Level.WAITING, "within a minute"),
+        (
+            {"copied": 3, "waiting": 1, "uncopied_since": NOW - timedelta(hours=2)},
+            Level.RUNNING,
+            "1 backup is still to be copied",
+        ),
+        (
+            {"copied": 3, "failed": 1, "uncopied_since": NOW - timedelta(days=2)},
+            Level.ATTENTION,
+            "no new backup came there for 2 days",
+        ),
+        ({"copied": 3, "prune_error": "Not all."}, Level.WARNING, "and superfluous ones"),
         ({"failing_since": NOW, "failed": 2}, Level.WARNING, "at the moment, and is tried again"),
         ({"failing_since": NOW, "needs_somebody": True}, Level.ATTENTION, "It cannot be used"),
         ({"failing_since": NOW - timedelta(days=2)}, Level.ATTENTION, "It cannot be used"),

@@ -126,6 +126,13 @@ CASES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "a copy that failed": (elsewhere(failed_copy=failed_copy(needs_somebody=False)), {"copy_failed"}),
     "a copy that was refused": (elsewhere(failed_copy=failed_copy(needs_somebody=True)), {"copy_refused"}),
     "no copy for days": (elsewhere(uncopied=2 * DAY), {"copy_missing"}),
+    "none in one of the places for days": (elsewhere(uncopied_since=NOW - 2 * DAY), {"copy_missing"}),
+    "none in one of the places for hours": (elsewhere(uncopied_since=NOW - 5 * HOUR), set()),
+    "none in a place that is away for days": (
+        elsewhere(uncopied_since=NOW - 2 * DAY, failing_since=NOW - 2 * DAY, **AWAY),
+        {"destination_unreachable"},
+    ),
+    "copies that could not be removed": (elsewhere(prune_error="Not all."), {"copies_not_removed"}),
     "nothing at all": ({"backups": ()}, set()),
     "a new backup": ({}, set()),
     "backups that are gone": ({"backups": (), "has_made_any": True}, {"backups_gone"}),
