@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fastcms.backups.stores.base import BackupStore
+from fastcms.backups.stores.folder import FolderStore
 from fastcms.errors import InvalidInputError, StoredObjectChangedError, StoredObjectMissingError
 
 NAME = "backup_20250115_100000.zip"
@@ -62,8 +63,13 @@ def test_reading_may_stop_anywhere(store: BackupStore) -> None:
     assert b"".join(store.read(NAME, 0, 3)) == content_of(3 * MIB)[:3]
 
 
-def test_an_object_is_replaced_by_one_of_the_same_name(store: BackupStore) -> None:
+def test_an_object_is_replaced_by_one_of_the_same_name_or_stays(store: BackupStore) -> None:
     first = store.put(NAME, [b"first"], 5).stored
+    if isinstance(store, FolderStore):
+        with pytest.raises(StoredObjectChangedError):
+            store.put(NAME, [b"other"], 5)
+        assert store.list() == [first]
+        return
     second = store.put(NAME, [b"other"], 5).stored
     assert second.version != first.version
     assert store.list() == [second]

@@ -187,16 +187,19 @@ def test_a_check_tells_when_nothing_may_be_removed(tmp_path: Path) -> None:
 
 def test_what_a_crash_has_left_in_a_folder_is_not_listed_and_goes_in_time(tmp_path: Path) -> None:
     store = open_folder(tmp_path)
-    old, new = tmp_path / f".{NAME}.0000.partial", tmp_path / f".{NAME}.1111.partial"
-    for path in (old, new):
+    old, new = tmp_path / ".backup_20240101_000000.zip.0000.partial", tmp_path / f".{NAME}.1111.partial"
+    others = tmp_path / ".holiday.zip.partial"
+    two_days_ago = time.time() - 2 * 86_400
+    for path in (old, new, others):
         path.write_bytes(b"half")
-    two_hours_ago = time.time() - 7200
-    os.utime(old, (two_hours_ago, two_hours_ago))
+    for path in (old, others):
+        os.utime(path, (two_days_ago, two_days_ago))
     assert store.list() == []
     store.put(NAME, [b"x"], 1)
     assert [stored.name for stored in store.list()] == [NAME]
     assert not old.exists()
     assert new.exists()  # another server may be writing it
+    assert others.exists()  # it is none of ours
     assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
 
 

@@ -61,6 +61,8 @@ class BackupStore(Protocol):
     def put(self, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
         """Store an object whole, or leave what was there; `chunks` has exactly size_bytes, in any pieces.
 
+        Look before whether the name is free: clouds replace what has it, a folder refuses.
+
         An error that `chunks` raises comes through, and ends the transfer: that is how one is cancelled.
         `chunks` must not use a store itself: obstore's runtime waits for them.
         """

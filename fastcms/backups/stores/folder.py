@@ -1,11 +1,11 @@
 """A store that is a folder of this machine: a second disk, or a drive of the network that is mounted.
 
-On disk: an object is written beside its name as `.NAME.TOKEN.partial`, fsynced, and renamed. Only files that
-have their names are listed; what a crash has left is removed by the next put of the same name, an hour later.
+On disk: an object is written beside its name as `.NAME.TOKEN.partial`, fsynced, and then given its name, if
+nothing else has it. Only files that have their names are listed; what a crash has left of a backup is
+removed by a later put, when nothing was written into it for a day.
 """
 
 import errno
-import glob
 import os
 import secrets
 import stat
@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 
 from fastcms.backups.stores.base import (
@@ -36,7 +37,10 @@ from fastcms.errors import (
     StoreUnreachableError,
 )
 
-_ABANDONED_SECONDS = 3600
+_ABANDONED_SECONDS = 86_400
+_PARTIALS = (".backup_*.partial", ".fastcms-check-*.partial")
+# What a drive answers that knows no hard links.
+_WITHOUT_LINKS = {errno.EACCES, errno.EINVAL, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 # What a drive of the network answers when the other machine is away.
 _AWAY = {
@@ -74,14 +78,13 @@ class FolderStore:
     def put(self, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
         require_name(name)
         with self._explained():
-            self._remove_abandoned(name)
+            self._remove_abandoned()
             partial_path = self._folder / f".{name}.{secrets.token_hex(4)}.partial"
             descriptor = os.open(partial_path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
             with os.fdopen(descriptor, "w+b", buffering=0) as file:
                 self._write(file, exactly(chunks, size_bytes))
-            with self._explained():
-                partial_path.replace(self._folder / name)
+            self._give_name(partial_path, name)
         except BaseException:
             with suppress(OSError):  # the first error is the one to report
                 partial_path.unlink()
@@ -130,6 +133,23 @@ class FolderStore:
         with self._explained():
             sync(file)
 
+    def _give_name(self, partial_path: Path, name: str) -> None:
+        """Raises: StoredObjectChangedError when something else has got this name meanwhile."""
+        path = self._folder / name
+        with self._explained():
+            try:
+                os.link(partial_path, path)
+            except FileExistsError:
+                raise self._changed(name) from None
+            except OSError as error:
+                if error.errno not in _WITHOUT_LINKS:
+                    raise
+                if os.path.lexists(path):
+                    raise self._changed(name) from None
+                partial_path.rename(path)
+            else:
+                partial_path.unlink()
+
     def _look_at(self, name: str) -> StoredObject | None:
         with self._explained():
             try:
@@ -141,8 +161,8 @@ class FolderStore:
         modified = datetime.fromtimestamp(status.st_mtime, UTC)
         return StoredObject(name, status.st_size, modified, f"{status.st_mtime_ns}-{status.st_size}")
 
-    def _remove_abandoned(self, name: str) -> None:
-        for path in self._folder.glob(f".{glob.escape(name)}.*.partial"):
+    def _remove_abandoned(self) -> None:
+        for path in chain.from_iterable(map(self._folder.glob, _PARTIALS)):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                     path.unlink()
