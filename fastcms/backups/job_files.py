@@ -27,6 +27,8 @@ from fastcms.site import Site
 # The time at which it was asked for, to the microsecond: the order of the names is that of the jobs.
 _ID = re.compile(r"\d{8}_\d{6}_\d{6}", re.ASCII)
 _KEPT = 100
+# Beside those: they begin by themselves, and a new destination gets many at once.
+_KEPT_COPIES = 50
 _KEPT_FOR = timedelta(days=30)
 _POLL_SECONDS = 0.1
 
@@ -198,8 +200,12 @@ def forget_lock(folder: Path, job_id: str) -> None:
 def forget_old_jobs(folder: Path) -> None:
     """Remove all but the latest jobs, and what killed processes left of others; running ones stay."""
     oldest = job_id_of(utc_now() - _KEPT_FOR)
-    for number, job_id in enumerate(_find_ids(folder)):
-        if (number >= _KEPT or job_id < oldest) and not _is_locked(lock_of(folder, job_id).path):
+    left = {True: _KEPT_COPIES, False: _KEPT}
+    for job_id in _find_ids(folder):
+        job = _read(folder, job_id)
+        is_copy = job is not None and job.kind is JobKind.COPY
+        left[is_copy] -= 1
+        if (left[is_copy] < 0 or job_id < oldest) and not _is_locked(lock_of(folder, job_id).path):
             forget_job(folder, job_id)
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -261,6 +262,16 @@ def test_old_jobs_are_forgotten_but_for_those_that_run(
     assert not long_ago.exists()
     assert not list(jobs_dir(site).glob("*2020*"))
     assert not list(jobs_dir(site).glob(".2020*"))
+
+
+def test_copies_push_out_no_other_job(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastcms.backups.job_files._KEPT", 2)
+    monkeypatch.setattr("fastcms.backups.job_files._KEPT_COPIES", 3)
+    made = task(lambda _on_progress: "made.zip")
+    jobs.run(site, made)
+    for _ in range(6):
+        jobs.run(site, replace(made, kind=JobKind.COPY))
+    assert [job.kind for job in list_jobs(site)] == [*["copy"] * 4, "create"]
 
 
 def test_work_is_done_also_where_its_job_cannot_be_written_down(site: Site) -> None:
