@@ -59,7 +59,10 @@ def find_caller(
     request: Request, site: CurrentSite, token: Annotated[str | None, Depends(get_token)]
 ) -> Caller | None:
     """Who is calling; None for someone without a token."""
-    caller = authenticate(site.database, token) if token is not None else _find_setup_visitor(request, site)
+    # First: the browser may still have the session of a machine that is lost, at the same address.
+    caller = _find_setup_visitor(request, site)
+    if caller is None and token is not None:
+        caller = authenticate(site.database, token)
     if caller is not None:
         note(caller=caller)
     return caller

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from pyrage.x25519 import Identity
 
 from fastcms.accounts import service as accounts
+from fastcms.accounts.dependencies import SESSION_COOKIE
 from fastcms.accounts.setup_visit import SETUP_COOKIE
 from fastcms.backups import encryption, service
 from fastcms.backups.job_files import Job, list_jobs
@@ -121,6 +122,14 @@ def test_the_code_opens_the_backups_for_an_hour_and_until_there_is_an_admin(
         accounts.create_account(session, ADMIN, PASSWORD)
     assert client.get("/api/v1/backups").status_code == 401
     assert proven.open(PAGE).url.path == "/admin/login"
+
+
+def test_a_session_of_the_lost_machine_is_not_in_the_way(proven: Browser) -> None:
+    """A browser that was logged in there, at the same address, still has its cookie."""
+    proven.client.cookies.set(SESSION_COOKIE, "left-over")
+    assert proven.client.get("/api/v1/backups/jobs").status_code == 200
+    assert proven.client.post("/api/v1/backups", headers=SAME_ORIGIN).status_code == 200
+    assert proven.client.get("/api/v1/collections").status_code == 401
 
 
 def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(browser: Browser, new: Site) -> None:
