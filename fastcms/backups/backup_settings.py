@@ -35,6 +35,12 @@ from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.site import Site, make_folders
 
+_BEGIN_ANEW = (
+    "Mend the file, or put back one that you have kept. If there is none, change a setting of backups, which "
+    "begins it anew, and set again all that you had changed: above all the public keys that copies are "
+    "encrypted to."
+)
+
 
 def _check_encrypt_to(keys: tuple[str, ...]) -> tuple[str, ...]:
     check_public_keys(" ".join(keys))
@@ -91,14 +97,23 @@ class _ChangedSettings(BackupSettings):
 
 def read_settings(site: Site) -> BackupSettings:
     """What is in force now. Changes that cannot be read are left out: see `settings_problem`."""
-    given = _given(site.settings)
     try:
-        return BackupSettings.model_validate(given | _read_changes(site))
+        return require_settings(site)
     except ConfigError as error:
         _log_once(error.message, error.hint)
+    return environment_settings(site)
+
+
+def require_settings(site: Site) -> BackupSettings:
+    """What is in force now. Raises: ConfigError when it is not known what was changed."""
+    try:
+        return BackupSettings.model_validate(_given(site.settings) | _read_changes(site))
     except ValidationError as error:
-        _log_once(f"Changed settings of backups do not fit: {_describe(error)}.")
-    return BackupSettings.model_validate(given)
+        raise ConfigError(
+            f"{_path(site)} holds settings that do not fit: {_describe(error)}.",
+            hint=_BEGIN_ANEW,
+            code="backup_settings_unreadable",
+        ) from error
 
 
 @lru_cache(maxsize=1)
@@ -110,11 +125,9 @@ def _log_once(message: str, hint: str = "") -> None:
 def settings_problem(site: Site) -> str | None:
     """Why the changes that were made while the site ran are not in force; None when they are."""
     try:
-        BackupSettings.model_validate(_given(site.settings) | _read_changes(site))
+        require_settings(site)
     except ConfigError as error:
         return error.message
-    except ValidationError as error:
-        return f"{_path(site)} holds settings that do not fit: {_describe(error)}."
     return None
 
 
@@ -223,13 +236,13 @@ def _read_changes(site: Site) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be read: {error}. The environment's settings of backups are in force.",
-            hint="Change a setting of backups, or delete the file: both begin it anew.",
+            hint=_BEGIN_ANEW,
             code="backup_settings_unreadable",
         ) from error
     if not isinstance(changes, dict):
         raise ConfigError(
             f"{path} holds no settings. The environment's settings of backups are in force.",
-            hint="Change a setting of backups, or delete the file: both begin it anew.",
+            hint=_BEGIN_ANEW,
             code="backup_settings_unreadable",
         )
     return changes

@@ -12,15 +12,16 @@ from hashlib import sha256
 from pyrage.x25519 import Identity
 
 from fastcms.age_keys import describe_key_file, parse_recipients
-from fastcms.backups.backup_settings import read_settings, settings_problem
+from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.copies import CopyState, list_copies
+from fastcms.backups.copy_list import require_known_settings
 from fastcms.backups.destinations import list_destinations
 from fastcms.backups.folder import try_to_see
 from fastcms.backups.recovery_sheet import describe_sheet, render_sheet
 from fastcms.backups.shown_settings import change_shown_settings
 from fastcms.backups.sources import find_keys
 from fastcms.database import utc_now
-from fastcms.errors import ConflictError, InvalidInputError, NotFoundError
+from fastcms.errors import ConflictError, FastCMSError, InvalidInputError, NotFoundError
 from fastcms.noting import note
 from fastcms.site import Site
 
@@ -40,8 +41,8 @@ class Encryption:
     """How copies leave the machine, and how those that have left it are.
 
     plain_copies: how many are at destinations as they are; None where that cannot be told.
-    problem: why it is not known for sure what is in force. key_file_problem: why the server's own secret key
-    cannot be used.
+    problem: why it is not known whether copies are to be encrypted, and what to do. key_file_problem: why the
+    server's own secret key cannot be used.
     """
 
     public_keys: Sequence[PublicKey]
@@ -81,9 +82,17 @@ def describe_encryption(site: Site) -> Encryption:
         destination_count=len(list_destinations(site)),
         plain_copies=None if there is None or encrypted is None else len(there) - encrypted,
         encrypted_copies=encrypted,
-        problem=settings_problem(site),
+        problem=_find_problem(site),
         key_file_problem=key_file_problem,
     )
+
+
+def _find_problem(site: Site) -> str | None:
+    try:
+        require_known_settings(site)
+    except FastCMSError as error:
+        return f"{error.message} {error.hint}"
+    return None
 
 
 def make_pair(site: Site) -> NewPair:

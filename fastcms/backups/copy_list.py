@@ -3,8 +3,16 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from fastcms.backups.backup_settings import read_settings
-from fastcms.backups.copies import Copy, CopyState, changed, forget_copies, list_copies, save_copies
+from fastcms.backups.backup_settings import BackupSettings, changed_settings, read_settings, require_settings
+from fastcms.backups.copies import (
+    Copy,
+    CopyState,
+    changed,
+    forget_copies,
+    has_encrypted,
+    list_copies,
+    save_copies,
+)
 from fastcms.backups.copy_plan import find_wanted
 from fastcms.backups.destinations import Destination
 from fastcms.backups.far_side import is_waiting, pause_after
@@ -14,6 +22,7 @@ from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import list_backups
 from fastcms.backups.stores.base import StoredObject
 from fastcms.database import format_utc
+from fastcms.errors import ConfigError
 from fastcms.site import Site
 
 # One that fails again and again does not keep the others waiting.
@@ -59,6 +68,27 @@ def list_own(site: Site) -> list[Backup]:
 def policy_there(site: Site, destination: Destination) -> Policy:
     """What stays at a destination: its own policy, or the site's."""
     return destination.policy or policy_of(read_settings(site))
+
+
+def require_known_settings(site: Site) -> BackupSettings:
+    """What copies are made with, for one of them. Encryption never ends by itself.
+
+    Raises: ConfigError while it is not known whether copies are to be encrypted; BackupError.
+    """
+    try:
+        settings = require_settings(site)
+    except ConfigError as error:
+        raise ConfigError(f"Nothing is copied: {error.message}", hint=error.hint, code=error.code) from error
+    if not settings.encrypt_to and "encrypt_to" not in changed_settings(site) and has_encrypted(site):
+        raise ConfigError(
+            "Nothing is copied: there is no key to encrypt copies to any more, and nobody has turned "
+            "encryption off.",
+            hint="Set the public keys again: `fastcms backup set encrypt_to age1...`. If copies are to leave "
+            'this machine as they are, say so: `fastcms backup set encrypt_to ""`. Both can be done at '
+            "/admin/backups/keys in the dashboard, too.",
+            code="encryption_lost",
+        )
+    return settings
 
 
 def find_next(copies: Sequence[Copy], now: datetime) -> Copy | None:

@@ -18,9 +18,9 @@ from pydantic import BaseModel
 
 from fastcms.age_keys import parse_recipients
 from fastcms.backups import history, jobs
-from fastcms.backups.backup_settings import read_settings, settings_problem
+from fastcms.backups.backup_settings import BackupSettings
 from fastcms.backups.copies import Copy, CopyState, changed, list_copies, save_copies
-from fastcms.backups.copy_list import find_next, is_open, update_list
+from fastcms.backups.copy_list import find_next, is_open, require_known_settings, update_list
 from fastcms.backups.copy_retention import prune_there
 from fastcms.backups.destinations import Destination, list_destinations, open_destination
 from fastcms.backups.engine.progress import OnProgress
@@ -50,6 +50,7 @@ from fastcms.errors import (
     BackupBusyError,
     BackupError,
     BackupNotFoundError,
+    ConfigError,
     FastCMSError,
     JobCancelledError,
     StoreError,
@@ -61,6 +62,7 @@ from fastcms.site import Site
 _TICK_SECONDS = 20.0
 # A store that does not answer keeps no server from stopping: what is half sent is no object.
 _GOODBYE_SECONDS = 10.0
+_UNKNOWN_SETTINGS = ("backup_settings_unreadable", "encryption_lost")
 # Where copies may not be removed, as some want it, so often that is tried again.
 _PRUNE_AGAIN = timedelta(days=1)
 
@@ -150,6 +152,11 @@ def _log_once(message: str, place: str, code: str, hint: str) -> None:
 def _do_round(site: Site, destination: Destination) -> Iterator[Run]:
     now = utc_now()
     found = read_far_side(site, destination, now)
+    if found.code in _UNKNOWN_SETTINGS and _are_settings_known(
+        site
+    ):  # whoever has mended them waits no longer
+        try_again(site, destination, now)
+        found = read_far_side(site, destination, now)
     if is_waiting(found.next_try, now):
         return
     copies = update_list(site, destination, None, now)
@@ -162,13 +169,18 @@ def _do_round(site: Site, destination: Destination) -> Iterator[Run]:
         yield from _prune(there)
 
 
+def _are_settings_known(site: Site) -> bool:
+    with suppress(ConfigError):
+        require_known_settings(site)
+        return True
+    return False
+
+
 def _look(site: Site, destination: Destination, found: FarSide, copies: list[Copy]) -> _There | None:
     """See what is at a destination; where that cannot be seen, it is noted why."""
     now = utc_now()
     try:
-        problem = settings_problem(site)
-        if problem is not None:  # perhaps the keys that copies are to be encrypted to are not known
-            raise BackupError(f"Nothing is copied: {problem}", hint="Set again what you had changed.")
+        require_known_settings(site)
         store = open_destination(site, destination)
         stored = {stored.name: stored for stored in store.list()}
     except FastCMSError as error:
@@ -190,13 +202,17 @@ def _copy_all(there: _There) -> Iterator[Run]:
         copy = find_next(update_list(site, destination, there.stored, now), now)
         if copy is None or is_waiting(read_far_side(site, destination, now).next_try, now):
             return
+        try:  # before each: a round may last for days
+            settings = require_known_settings(site)
+        except ConfigError:  # the next look says so
+            return
         latest: Job | None = None
 
         def watch(job: Job) -> None:
             nonlocal latest
             latest = job
 
-        copied = _copy_one(there, copy, watch)
+        copied = _copy_one(there, copy, settings, watch)
         save_copies(site, [copied])
         if copied.state == CopyState.COPIED:
             there.stored[copied.object_name] = StoredObject(
@@ -206,12 +222,12 @@ def _copy_all(there: _There) -> Iterator[Run]:
             yield history.run_of(latest)
 
 
-def _copy_one(there: _There, copy: Copy, watch: Callable[[Job], None]) -> Copy:
+def _copy_one(there: _There, copy: Copy, settings: BackupSettings, watch: Callable[[Job], None]) -> Copy:
     """Try to make a copy, and say what has become of it."""
     site, destination, now = there.site, there.destination, utc_now()
     begun = _begin(site, copy, now)
     try:
-        copied = jobs.run(site, _task(there, begun), watch)
+        copied = jobs.run(site, _task(there, begun, settings), watch)
     except JobCancelledError as error:
         noted = _as_noted(site, begun)
         if site.stopping.is_set():  # no fault of anybody's: the next start begins it anew
@@ -263,8 +279,7 @@ def _begin(site: Site, copy: Copy, now: datetime) -> Copy:
     return begun
 
 
-def _task(there: _There, copy: Copy) -> Task[Copy]:
-    settings = read_settings(there.site)
+def _task(there: _There, copy: Copy, settings: BackupSettings) -> Task[Copy]:
     sending = Sending(
         site=there.site,
         store=there.store,

@@ -8,6 +8,7 @@ import pytest
 from pyrage.x25519 import Identity
 
 from fastcms.backups.backup_settings import change_settings, read_settings
+from fastcms.backups.copies import Copy, save_copies
 from fastcms.site import Site
 from tests.integration.admin.conftest import Browser
 
@@ -133,6 +134,18 @@ def test_encryption_is_turned_off_whatever_the_environment_says(
     assert "Nothing leaves this machine yet" in page.text
     assert read_settings(site).encrypt_to == ()
     assert "Turned off the encryption of copies" in admin_browser.open("/activity").text
+
+
+def test_encryption_that_was_lost_is_told_and_can_be_turned_off(admin_browser: Browser, site: Site) -> None:
+    encrypted = Copy(
+        "backup_20261122_020000.zip", "aaaaaaaa", "file:///mnt", "copied", "2026-11-22T02:00:07Z", "x"
+    )
+    save_copies(site, [encrypted._replace(is_encrypted=True)])
+    page = admin_browser.open(KEYS).text
+    assert "nobody has turned encryption off" in page
+    assert "Nothing is copied" in page
+    page = admin_browser.send(f"{KEYS}/off", {}, KEYS).text
+    assert "nobody has turned encryption off" not in page
 
 
 def test_what_the_servers_own_key_opens_is_said_and_one_that_is_broken_too(

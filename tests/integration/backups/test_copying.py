@@ -273,6 +273,56 @@ def test_nothing_leaves_while_the_keys_are_not_known(make_site: Callable[..., Si
     assert "Nothing is copied" in (the_copy(site).reason or "")
 
 
+def test_no_copy_leaves_as_it_is_when_the_keys_are_lost_during_a_round(
+    make_site: Callable[..., Site], far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    keys = [str(Identity.generate().to_public())]
+    change_settings(site, {"encrypt_to": keys})
+    for hours in (2, 1):
+        make_backup(site, NOON - hours * HOUR)
+    original = FolderStore.put
+
+    def put(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        result = original(store, name, chunks, size_bytes)
+        (site.settings.backups_dir / "settings.json").write_text("{")
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "put", put)
+        copy_missing(site)
+    assert names_in(far) == ["backup_20261123_110000.zip.age"]
+    assert copy_missing(site) == []
+    # What is mended goes on at once, whatever was to be waited for.
+    change_settings(site, {"encrypt_to": keys})
+    copy_missing(site)
+    assert names_in(far) == ["backup_20261123_100000.zip.age", "backup_20261123_110000.zip.age"]
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_settings_that_are_begun_anew_do_not_end_encryption(
+    make_site: Callable[..., Site], far: Path, is_deleted: bool
+) -> None:
+    site = make_site()
+    change_settings(site, {"encrypt_to": [str(Identity.generate().to_public())]})
+    make_backup(site, NOON - 2 * HOUR)
+    copy_missing(site)
+    path = site.settings.backups_dir / "settings.json"
+    if is_deleted:
+        path.unlink()
+    else:
+        path.write_text("{")
+        change_settings(site, {"keep_last": 10})
+    make_backup(site, NOON - HOUR)
+    assert copy_missing(site) == []
+    assert names_in(far) == ["backup_20261123_100000.zip.age"]
+    assert show_destination(site, the_destination(site).id).code == "encryption_lost"
+    assert "copy_refused" in [reason.code for reason in describe_status(site).reasons]
+    change_settings(site, {"encrypt_to": []})  # somebody wants it so
+    copy_missing(site)
+    assert names_in(far) == ["backup_20261123_100000.zip.age", "backup_20261123_110000.zip"]
+
+
 def test_what_cannot_be_reached_is_tried_ever_more_seldom(
     make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
 ) -> None:
