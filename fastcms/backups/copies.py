@@ -123,7 +123,7 @@ def summarize_copies(site: Site, destination: str, last_name: str) -> Summary:
             )
         }
         newest = history.execute(
-            f"{where} state = ? AND filename <= ? ORDER BY filename DESC LIMIT 1",
+            f"{where} state = ? AND checked IS NOT NULL AND filename <= ? ORDER BY filename DESC LIMIT 1",
             [destination, CopyState.COPIED, last_name],
         ).fetchone()
         worst = history.execute(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from fastcms.backups.backup_notes import Notes, VerificationLevel, VerificationOutcome
 from fastcms.backups.retention import Candidate, Decision, Policy, Reason, ReasonCode, decide
@@ -44,10 +45,18 @@ def decide_there(
     now: datetime,
     *,
     for_all: Sequence[Reason] = (),
+    uses: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Decision]:
-    """What becomes of copies of these sizes, by their backups' names, newest first."""
+    """What becomes of copies of these sizes, by their backups' names, newest first; `uses`: what for."""
     candidates = [
-        _candidate(name, size_bytes, here.get(name), now, for_all) for name, size_bytes in sizes.items()
+        _candidate(
+            name,
+            size_bytes,
+            here.get(name),
+            now,
+            (*for_all, Reason(ReasonCode.IN_USE, uses[name])) if name in uses else for_all,
+        )
+        for name, size_bytes in sizes.items()
     ]
     return decide([found for found in candidates if found is not None], policy, timezone)
 

@@ -1,10 +1,14 @@
 """Remove the copies that a destination's policy does not keep: only such as this site has made there."""
 
+from collections.abc import Iterable
+
 from fastcms.backups import history
+from fastcms.backups.backup_notes import Notes, read_notes
 from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.copies import Copy, CopyState, changed, forget_copies, list_copies, save_copies
 from fastcms.backups.copy_list import list_own, policy_there
 from fastcms.backups.copy_plan import decide_there
+from fastcms.backups.deletion import find_uses
 from fastcms.backups.destinations import Destination, list_destinations
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.job_files import JobError, JobState, Trigger, job_id_of
@@ -20,14 +24,23 @@ _GONE = "The policy of the destination does not keep it."
 
 
 def plan_there(site: Site, destination: Destination, store: BackupStore) -> list[tuple[Decision, Copy]]:
-    """What becomes of each copy of this site that is there, newest first. Raises: StoreError; BackupError."""
+    """What becomes of each copy of this site that is there, newest first. Raises: StoreError; BackupError.
+
+    Of what has the name of one, but nobody knows whether it is one, nothing does.
+    """
     sizes = {found.name: found.size_bytes for found in store.list()}
     copies = {
         copy.filename: copy
         for copy in list_copies(site, destination=destination.id)
-        if copy.state == CopyState.COPIED and sizes.get(copy.object_name) == copy.size_bytes
+        if copy.state == CopyState.COPIED
+        and copy.sha256 is not None
+        and sizes.get(copy.object_name) == copy.size_bytes
     }
-    own = list_own(site)
+    # Not those that the list brings, which has none where they cannot be read: they say what is pinned.
+    notes = read_notes(site)
+    own = [
+        backup._replace(notes=notes.get(backup.filename, Notes(backup.filename))) for backup in list_own(site)
+    ]
     decisions = decide_there(
         {backup.filename: backup for backup in own},
         {name: copy.size_bytes or 0 for name, copy in copies.items()},
@@ -35,8 +48,16 @@ def plan_there(site: Site, destination: Destination, store: BackupStore) -> list
         read_settings(site).timezone,
         utc_now(),
         for_all=tuple(find_reasons_for_all(site, own)),
+        uses=_find_uses(site, copies.values()),
     )
     return [(decision, copies[decision.filename]) for decision in decisions]
+
+
+def _find_uses(site: Site, copies: Iterable[Copy]) -> dict[str, str]:
+    """What the copies, or their backups, are needed for just now, by their backups' names."""
+    uses = find_uses(site)
+    found = {copy.filename: uses.get(copy.filename) or uses.get(copy.object_name) for copy in copies}
+    return {filename: use for filename, use in found.items() if use is not None}
 
 
 def prune_there(site: Site, destination: Destination, store: BackupStore) -> Run | None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from fastcms.age_keys import parse_recipients
+from fastcms.age_keys import parse_recipients, read_identities
 from fastcms.backups import history, jobs
 from fastcms.backups.backup_settings import BackupSettings
 from fastcms.backups.copies import Copy, CopyState, changed, list_copies, save_copies
@@ -280,11 +280,12 @@ def _begin(site: Site, copy: Copy, now: datetime) -> Copy:
 
 
 def _task(there: _There, copy: Copy, settings: BackupSettings) -> Task[Copy]:
+    identity_path = there.site.settings.backup_identity
     sending = Sending(
         site=there.site,
         store=there.store,
         recipients=parse_recipients(settings.encrypt_to),
-        identity_path=there.site.settings.backup_identity,
+        identities=read_identities(identity_path) if identity_path and copy.is_encrypted else (),
         limit=there.destination.limit or settings.copy_limit,
         note=lambda known: save_copies(there.site, [known]),
     )

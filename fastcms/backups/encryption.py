@@ -27,7 +27,7 @@ _NONCE_BYTES = 16
 _MAC_BYTES = 44  # of the header, in base64, with its line's end
 _CHUNK_BYTES = 1_048_576
 # Each public key takes 98 bytes. The reader of headers looks at all that it has read again after each line.
-_MAX_HEADER_BYTES = 16_384
+MAX_HEADER_BYTES = 16_384
 _HEADER_END = b"\n--- "
 
 
@@ -53,10 +53,18 @@ def encrypted(
 
     with closing(_piped(chunks, encrypt)) as pieces:
         first = next(pieces)
-        header_bytes = first.index(_HEADER_END) + len(_HEADER_END) + _MAC_BYTES
-        yield EncryptedStream(
-            _chained(first, pieces), header_bytes + _NONCE_BYTES + _sealed_size(plain_bytes)
-        )
+        yield EncryptedStream(_chained(first, pieces), encrypted_size(first, plain_bytes))
+
+
+def encrypted_size(head: bytes, plain_bytes: int) -> int:
+    """How long so many bytes are, encrypted behind this header. Raises: ValueError when it is none."""
+    header_bytes = head.index(_HEADER_END) + len(_HEADER_END) + _MAC_BYTES
+    return header_bytes + _NONCE_BYTES + _sealed_size(plain_bytes)
+
+
+def longest_encrypted_size(plain_bytes: int) -> int:
+    """How long they are at the most."""
+    return MAX_HEADER_BYTES + _NONCE_BYTES + _sealed_size(plain_bytes)
 
 
 def decrypted(chunks: Iterable[bytes], identities: Sequence[Identity]) -> Generator[bytes]:
@@ -188,7 +196,7 @@ class _Source:
             self._header += piece
             if _HEADER_END in self._header:
                 self._header = None
-            elif len(self._header) > _MAX_HEADER_BYTES:
+            elif len(self._header) > MAX_HEADER_BYTES:
                 raise OSError("its header has no end")
         return piece
 

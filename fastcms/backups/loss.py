@@ -100,7 +100,7 @@ def find_losses(
 ) -> Iterator[LossReason]:
     """What goes with a backup that none of the others has; they come newest first. `places`: where it is."""
     own = [other for other in others if other.kind is not BackupKind.UPLOADED]
-    is_elsewhere = any(place.is_readable for place in places)
+    is_elsewhere = any(place.is_safe for place in places)
     if not others and is_elsewhere:
         yield _reason(
             LossCode.ONLY_BACKUP,

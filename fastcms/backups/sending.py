@@ -5,17 +5,23 @@ object of it: a process that is killed in between leaves one that the next attem
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from isal import isal_zlib
-from pyrage.x25519 import Recipient
+from pyrage.x25519 import Identity, Recipient
 
-from fastcms.age_keys import read_identities
 from fastcms.backups.copies import Checked, Copy, CopyState, changed
 from fastcms.backups.deletion import hold_backup
-from fastcms.backups.encryption import encrypted, looks_encrypted, prove_decryptable
+from fastcms.backups.encryption import (
+    MAX_HEADER_BYTES,
+    encrypted,
+    encrypted_size,
+    longest_encrypted_size,
+    looks_encrypted,
+    prove_decryptable,
+)
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import explained
 from fastcms.backups.schemas import Backup
@@ -24,27 +30,25 @@ from fastcms.backups.streams import Hashed, limited, read_file, with_progress
 from fastcms.errors import BackupError, ConflictError, CorruptArchiveError, StoreError
 from fastcms.site import Site
 
-# By how much age makes something longer: a tag for each block, and a header with a line for each key.
-_BLOCK_BYTES, _TAG_BYTES, _MOST_HEADER_BYTES = 65_536, 16, 16_384
-_HEAD_BYTES = 32
-
 
 @dataclass(frozen=True)
 class Sending:
-    """How copies to one destination are made. `limit` is in bytes a second; `note` keeps what is known."""
+    """How copies to one destination are made. `limit` is in bytes a second; `note` keeps what is known.
+
+    Without `identities`, the secret keys, nothing is decrypted as a test.
+    """
 
     site: Site
     store: BackupStore
     recipients: tuple[Recipient, ...]
-    identity_path: Path | None
+    identities: tuple[Identity, ...]
     limit: int | None
     note: Callable[[Copy], None]
 
 
 def longest_size(backup_bytes: int, *, is_encrypted: bool) -> int:
     """How many bytes a copy may take."""
-    tags = (backup_bytes // _BLOCK_BYTES + 1) * _TAG_BYTES
-    return backup_bytes + (tags + _MOST_HEADER_BYTES if is_encrypted else 0)
+    return longest_encrypted_size(backup_bytes) if is_encrypted else backup_bytes
 
 
 def send(sending: Sending, copy: Copy, on_progress: OnProgress) -> Copy:
@@ -52,7 +56,7 @@ def send(sending: Sending, copy: Copy, on_progress: OnProgress) -> Copy:
 
     Nothing that is there is overwritten.
     Raises: ConflictError when something else is there; the subclasses of StoreError and of ArchiveError;
-    BackupNotFoundError; InvalidInputError for a key file that cannot be used; JobCancelledError.
+    BackupNotFoundError; JobCancelledError.
     """
     there = sending.store.find(copy.object_name)
     if there is not None and copy.sha256 is not None:
@@ -86,7 +90,7 @@ def _upload(sending: Sending, copy: Copy, backup: Backup, on_progress: OnProgres
             sending.note(known)
 
         result = sending.store.put(copy.object_name, noted(), size_bytes)
-    if result.is_checked and not (copy.is_encrypted and sending.identity_path):
+    if result.is_checked and not (copy.is_encrypted and sending.identities):
         return _copied(known, result.stored, Checked.FAR_SIDE)
     return _prove(sending, known, result.stored, on_progress, is_new=True)
 
@@ -112,9 +116,8 @@ def _prove(
     checked = Checked.READ_BACK
     read = Hashed(_read(sending.store, there, on_progress))
     try:
-        if copy.is_encrypted and sending.identity_path and copy.archive_sha256:
-            identities = read_identities(sending.identity_path)
-            prove_decryptable(read, identities, copy.archive_sha256)
+        if copy.is_encrypted and sending.identities and copy.archive_sha256:
+            prove_decryptable(read, sending.identities, copy.archive_sha256)
             checked = Checked.DECRYPTED
         else:
             _exhaust(read)
@@ -125,12 +128,21 @@ def _prove(
         return _copied(copy, there, checked)
     if not is_new:
         raise _occupied(sending.store, copy)
-    sending.store.remove(copy.object_name)
+    became = "it was removed" if _was_removed(sending.store, there) else "it could not be removed"
     raise StoreError(
-        f"{sending.store.place} gave back other bytes of {copy.object_name} than were sent: it was removed.",
+        f"{sending.store.place} gave back other bytes of {copy.object_name} than were sent: {became}.",
         hint="It is tried again. If that happens more than once, do not rely on this place.",
         code="copy_damaged",
     )
+
+
+def _was_removed(store: BackupStore, there: StoredObject) -> bool:
+    """Remove what was put there, if it is still that. Where that cannot be, the reason why is less urgent."""
+    with suppress(StoreError):
+        if store.find(there.name) == there:
+            store.remove(there.name)
+            return True
+    return False
 
 
 def _recognize(
@@ -145,19 +157,26 @@ def _recognize(
     known = copy._replace(size_bytes=there.size_bytes, archive_sha256=archive.sha256)
     if not copy.is_encrypted:
         return _prove(sending, known._replace(sha256=archive.sha256), there, on_progress)
-    if sending.identity_path:
+    if sending.identities:
         read = Hashed(_read(sending.store, there, on_progress))
         try:
-            prove_decryptable(read, read_identities(sending.identity_path), archive.sha256)
+            prove_decryptable(read, sending.identities, archive.sha256)
         except CorruptArchiveError:
             raise _occupied(sending.store, copy) from None
         return _copied(known._replace(sha256=read.sha256), there, Checked.DECRYPTED)
-    # Without the key, nobody can tell more than that it has the right name, size and kind.
-    with closing(sending.store.read(there.name, 0, _HEAD_BYTES)) as chunks:
-        head = next(chunks, b"")
-    if not looks_encrypted(head):
+    # Without the key, nobody can tell more than that it has the right name, size and kind: nothing relies on
+    # it, and it is never removed.
+    with closing(sending.store.read(there.name, 0, min(MAX_HEADER_BYTES, there.size_bytes))) as chunks:
+        head = b"".join(chunks)
+    if not looks_encrypted(head) or not _has_size(head, backup, there):
         raise _occupied(sending.store, copy)
     return _copied(known._replace(archive_sha256=None), there, None)
+
+
+def _has_size(head: bytes, backup: Backup, there: StoredObject) -> bool:
+    with suppress(ValueError):
+        return encrypted_size(head, backup.size_bytes) == there.size_bytes
+    return False
 
 
 def _read(store: BackupStore, there: StoredObject, on_progress: OnProgress) -> Iterator[bytes]:

@@ -45,8 +45,13 @@ class AtPlace(NamedTuple):
 
     @property
     def is_readable(self) -> bool:
-        """Whether it can be fetched again from there."""
+        """Whether something of its name can be fetched from there."""
         return self.state is CopyState.COPIED and self.is_destination
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether it can be fetched again from there: the same bytes were found to be there."""
+        return self.is_readable and self.copy is not None and self.copy.checked is not None
 
 
 def copies_of(site: Site, backups: Sequence[Backup]) -> Mapping[str, Sequence[Copy]]:
@@ -98,7 +103,7 @@ def look_for_copies(
 
 def say_fetchable(places: Iterable[AtPlace]) -> str | None:
     """From where a backup can be fetched again when it is gone here; None if from nowhere."""
-    there = [place for place in places if place.is_readable]
+    there = [place for place in places if place.is_safe]
     if not there:
         return None
     names = join_words([place.label for place in there])

@@ -13,6 +13,7 @@ from pyrage.x25519 import Identity
 
 from fastcms.backups import (
     backup_notes,
+    copy_retention,
     copying,
     deletion,
     history,
@@ -30,6 +31,7 @@ from fastcms.backups.destinations import (
     add_destination,
     change_destination,
     list_destinations,
+    open_destination,
     remove_destination,
 )
 from fastcms.backups.elsewhere import show_destination, try_destination
@@ -46,7 +48,14 @@ from fastcms.backups.stores.base import PutResult
 from fastcms.backups.stores.folder import FolderStore
 from fastcms.config import Settings
 from fastcms.database import utc_now
-from fastcms.errors import ConflictError, StoreDeniedError, StoreError, StoreFullError, StoreUnreachableError
+from fastcms.errors import (
+    BackupError,
+    ConflictError,
+    StoreDeniedError,
+    StoreError,
+    StoreFullError,
+    StoreUnreachableError,
+)
 from fastcms.site import Site, new_site
 from fastcms.startup import serve_site
 
@@ -250,6 +259,17 @@ def test_a_key_that_does_not_open_the_copies_is_told(make_site: Callable[..., Si
     assert [reason.code for reason in describe_status(site).reasons] == ["copy_refused"]
 
 
+def test_a_key_that_cannot_be_read_is_told_before_anything_is_sent(
+    make_site: Callable[..., Site], far: Path, tmp_path: Path
+) -> None:
+    key, path = str(Identity.generate().to_public()), tmp_path / "key.txt"
+    site = make_site(backup_encrypt_to=key, backup_identity=path)
+    service.create_backup(site)
+    copy_missing(site)
+    assert (the_copy(site).state, the_copy(site).code) == (CopyState.FAILED, "key_file_unreadable")
+    assert names_in(far) == []
+
+
 def test_what_waits_is_encrypted_as_soon_as_there_is_a_key(make_site: Callable[..., Site], far: Path) -> None:
     site = make_site()
     service.create_backup(site)
@@ -441,6 +461,39 @@ def test_an_encrypted_copy_of_which_nothing_is_noted_is_recognized_as_far_as_can
     copy_missing(with_key)
     copy = the_copy(with_key)
     assert (copy.checked, copy.archive_sha256) == (Checked.DECRYPTED, sha256_of(backup.path))
+
+
+def test_what_is_perhaps_no_copy_is_relied_on_for_nothing_and_never_removed(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller, tmp_path: Path
+) -> None:
+    """Two sites share a folder and a key, and have made a backup in the same second."""
+    key = str(Identity.generate().to_public())
+    one = make_site(backup_encrypt_to=key)
+    other = make_site("?keep_last=1", backup_encrypt_to=key, data_dir=tmp_path / "other")
+    make_backup(one, NOON)
+    copy_missing(one)
+    shutil.copy(service.find_backup(one, "backup_20261123_120000.zip").path, other.settings.backups_dir)
+    copy_missing(other)
+    copy = the_copy(other)
+    assert (copy.state, copy.checked, copy.sha256) == (CopyState.COPIED, None, None)
+    assert show_destination(other, copy.destination).newest_copy is None
+    clock.move_to(NOON + 2 * DAY)
+    assert "copy_missing" in [reason.code for reason in describe_status(other).reasons]
+    make_backup(other, NOON + 2 * DAY)
+    copy_missing(other)
+    assert names_in(far) == ["backup_20261123_120000.zip.age", "backup_20261125_120000.zip.age"]
+
+
+def test_an_encrypted_object_of_another_size_is_no_copy(make_site: Callable[..., Site], far: Path) -> None:
+    site = make_site(backup_encrypt_to=str(Identity.generate().to_public()))
+    service.create_backup(site)
+    copy_missing(site)
+    lose_history(site)
+    (stored,) = far.iterdir()
+    with stored.open("ab") as file:
+        file.write(b"x")
+    copy_missing(site)
+    assert (the_copy(site).state, the_copy(site).code) == (CopyState.FAILED, "copy_differs")
 
 
 def lose_history(site: Site) -> None:
@@ -701,6 +754,59 @@ def test_a_pinned_backup_stays_there_too(
     assert names_in(far) == ["backup_20261123_120000.zip", "backup_20261125_120000.zip"]
 
 
+@pytest.mark.parametrize("ending", ["", ".age"])
+def test_a_copy_that_somebody_fetches_or_verifies_just_now_stays(
+    make_site: Callable[..., Site],
+    far: Path,
+    clock: time_machine.Traveller,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+) -> None:
+    site = make_site("?keep_last=1", backup_encrypt_to=str(Identity.generate().to_public()))
+    make_backup(site, NOON)
+    copy_missing(site)
+    clock.move_to(NOON + DAY)
+    make_backup(site, NOON + DAY)
+    uses = {f"backup_20261123_120000.zip{ending}": "it is needed by a job that runs"}
+    with monkeypatch.context() as patch:
+        patch.setattr(copy_retention, "find_uses", lambda _site: uses)
+        copy_missing(site)
+    assert len(names_in(far)) == 2
+    clock.move_to(NOON + 2 * DAY)
+    copy_missing(site)
+    assert names_in(far) == ["backup_20261124_120000.zip.age"]
+
+
+def test_nothing_is_removed_there_while_it_cannot_be_told_what_is_pinned(
+    make_site: Callable[..., Site], clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site("?keep_last=1")
+    make_backup(site, NOON)
+    pinning.pin(site, "backup_20261123_120000.zip", "Ada")
+    copy_missing(site)
+    make_backup(site, NOON + HOUR)
+    copy_missing(site)
+    destination = the_destination(site)
+    store = open_destination(site, destination)
+
+    def fail(_site: Site) -> object:
+        raise BackupError("The history cannot be read.")
+
+    # The list of backups goes on without the pins.
+    monkeypatch.setattr(
+        copy_retention,
+        "list_own",
+        lambda site: [
+            backup._replace(notes=backup_notes.Notes(backup.filename))
+            for backup in service.list_backups(site)
+        ],
+    )
+    assert all(decision.keep for decision, _copy in copy_retention.plan_there(site, destination, store))
+    monkeypatch.setattr(copy_retention, "read_notes", fail)
+    with pytest.raises(BackupError):
+        copy_retention.plan_there(site, destination, store)
+
+
 def test_nothing_is_removed_there_while_backups_fail(
     make_site: Callable[..., Site],
     far: Path,
@@ -796,6 +902,38 @@ def test_a_copy_keeps_no_backup_waiting(
     monkeypatch.setattr(FolderStore, "put", put)
     assert len(copy_missing(site)) == 2
     assert {copy.state for copy in list_copies(site)} == {CopyState.COPIED}
+
+
+def test_other_bytes_that_cannot_be_removed_are_told_first_of_all(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    service.create_backup(site)
+
+    def refuse(_store: FolderStore, _name: str) -> None:
+        raise StoreDeniedError("It may not be removed.")
+
+    monkeypatch.setattr(FolderStore, "read", lambda _store, _name, *_where: iter([b"other bytes"]))
+    monkeypatch.setattr(FolderStore, "remove", refuse)
+    copy_missing(site)
+    assert the_copy(site).code == "copy_damaged"
+    assert "it could not be removed" in (the_copy(site).reason or "")
+
+
+def test_what_came_in_the_place_of_a_new_copy_is_not_removed(
+    make_site: Callable[..., Site], far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    backup = service.create_backup(site)
+
+    def read(_store: FolderStore, name: str, *_where: int) -> Iterable[bytes]:
+        (far / name).write_bytes(b"of somebody else")
+        return iter([b"of somebody else"])
+
+    monkeypatch.setattr(FolderStore, "read", read)
+    copy_missing(site)
+    assert the_copy(site).code == "copy_damaged"
+    assert (far / backup.filename).read_bytes() == b"of somebody else"
 
 
 def test_bytes_that_come_back_otherwise_are_removed_and_tried_again(

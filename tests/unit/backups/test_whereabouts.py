@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fastcms.backups.copies import Copy, CopyState
+from fastcms.backups.copies import Checked, Copy, CopyState
 from fastcms.backups.elsewhere import DestinationState, Elsewhere, NewestCopy
 from fastcms.backups.loss import LossCode, find_losses
 from fastcms.backups.overview import say_copied
@@ -18,9 +18,14 @@ NAME = "backup_20261123_020000.zip"
 
 
 def at(
-    label: str, state: CopyState | None, *, is_destination: bool = True, is_encrypted: bool = False
+    label: str,
+    state: CopyState | None,
+    *,
+    is_destination: bool = True,
+    is_encrypted: bool = False,
+    checked: Checked | None = Checked.READ_BACK,
 ) -> AtPlace:
-    copy = Copy(NAME, label, label, state or "", "2026-11-23T02:00:07Z", NAME, is_encrypted)
+    copy = Copy(NAME, label, label, state or "", "2026-11-23T02:00:07Z", NAME, is_encrypted, checked=checked)
     return AtPlace(label, label, is_destination, state, copy if state else None)
 
 
@@ -69,6 +74,7 @@ def test_words_are_joined_as_people_do() -> None:
 def test_only_a_copy_that_is_there_can_be_fetched_again() -> None:
     waiting, former = at("/b", CopyState.WAITING), at("/c", CopyState.COPIED, is_destination=False)
     assert say_fetchable([waiting, former, at("/d", None)]) is None
+    assert say_fetchable([at("/a", CopyState.COPIED, checked=None)]) is None
     found = say_fetchable([at("/a", CopyState.COPIED), waiting])
     assert found == "It can be fetched again from /a."
     secret = say_fetchable([at("/a", CopyState.COPIED, is_encrypted=True)])
