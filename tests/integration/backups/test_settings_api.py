@@ -36,6 +36,7 @@ def test_the_settings_in_force_are_shown_with_what_follows_from_them(client: Tes
         "keep_yearly": 0,
         "max_total_size": None,
         "encrypt_to": [],
+        "copy_limit": None,
         "notify_urls": [],
         "notify_success": False,
         "heartbeat_url": "",
