@@ -9,6 +9,7 @@ from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
 from fastcms.backups import elsewhere
 from fastcms.backups.elsewhere import DestinationList, DestinationState
+from fastcms.pages import in_waiting_thread
 from fastcms.web import CurrentSite
 
 router = APIRouter(prefix="/destinations")
@@ -47,10 +48,11 @@ def list_destinations(site: CurrentSite, _caller: Reader) -> DestinationList:
 
 
 @router.post("")
-def add_destination(site: CurrentSite, caller: AdminCaller, body: NewDestination) -> DestinationState:
+async def add_destination(site: CurrentSite, caller: AdminCaller, body: NewDestination) -> DestinationState:
     """Copy backups to one place more, from now on. Nothing is sent yet: test it."""
     credentials = {name: value.get_secret_value() for name, value in body.credentials.items()}
-    return elsewhere.add_destination(site, body.address.get_secret_value(), credentials, caller.name)
+    address = body.address.get_secret_value()
+    return await in_waiting_thread(elsewhere.add_destination, site, address, credentials, caller.name)
 
 
 @router.get("/{destination_id}")
@@ -60,9 +62,9 @@ def show_destination(site: CurrentSite, destination_id: str, _caller: Reader) ->
 
 
 @router.post("/{destination_id}/test")
-def try_destination(site: CurrentSite, destination_id: str, _caller: AdminCaller) -> TestedDestination:
+async def try_destination(site: CurrentSite, destination_id: str, _caller: AdminCaller) -> TestedDestination:
     """Write, list, read and remove a tiny object there; what waited for its next try is tried at once."""
-    tested = elsewhere.try_destination(site, destination_id)
+    tested = await in_waiting_thread(elsewhere.try_destination, site, destination_id)
     return TestedDestination(id=tested.id, place=tested.place)
 
 

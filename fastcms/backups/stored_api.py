@@ -1,27 +1,30 @@
-"""Routes of what destinations keep: list it, fetch it, verify it, restore it."""
+"""Routes of what destinations keep: list it, fetch it, verify it, restore it.
+
+All of them wait for another machine, in threads of which the rest of the server needs none.
+"""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pyrage.x25519 import Identity
 
 from fastcms.accounts.api import client_address
 from fastcms.accounts.dependencies import AdminCaller, require
 from fastcms.accounts.schemas import Caller, Scope
-from fastcms.age_keys import parse_identities
+from fastcms.accounts.service import confirm_password
 from fastcms.backups import receiving, tasks
 from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.destinations import find_destination
-from fastcms.backups.fetching import Source, require_key
+from fastcms.backups.fetching import Source
 from fastcms.backups.job_api import ACCEPTED, Answering
 from fastcms.backups.origin import Origin
 from fastcms.backups.restore_schemas import StagedRestore
 from fastcms.backups.schemas import BackupDetails
-from fastcms.backups.sources import find_keys, open_destination_source
-from fastcms.backups.stored import StoredBackups, find_stored, list_stored
+from fastcms.backups.sources import open_destination_source, open_readable
+from fastcms.backups.stored import StoredBackups, list_stored
 from fastcms.backups.verification_report import VerifiedBackup
-from fastcms.noting import note
+from fastcms.errors import PasswordRequiredError
+from fastcms.pages import in_waiting_thread
 from fastcms.site import Site
 from fastcms.web import CurrentSite
 
@@ -45,13 +48,17 @@ class RestoreStoredRequest(FetchRequest):
 
 
 @router.get("")
-def list_stored_backups(site: CurrentSite, destination_id: str, _caller: Reader) -> StoredBackups:
+async def list_stored_backups(site: CurrentSite, destination_id: str, _caller: Reader) -> StoredBackups:
     """List the backups that a destination keeps, newest first, whoever has put them there."""
-    return list_stored(_open(site, destination_id, None).store)
+
+    def ask() -> StoredBackups:
+        return list_stored(open_destination_source(site, find_destination(site, destination_id), ()).store)
+
+    return await in_waiting_thread(ask)
 
 
 @router.post("/{object_name}/fetch", response_model=BackupDetails, responses=ACCEPTED)
-def fetch_backup(
+async def fetch_backup(
     site: CurrentSite,
     destination_id: str,
     object_name: str,
@@ -61,13 +68,16 @@ def fetch_backup(
     body: FetchRequest | None = None,
 ) -> Any:
     """Bring a backup from a destination to the backups of this machine, decrypted and checked whole."""
-    source = _open(site, destination_id, body)
-    _require_readable(source, object_name)
-    return answer(tasks.fetching_of(site, source, object_name, caller.name))
+
+    def work() -> Any:
+        source = _open(site, destination_id, object_name, body)
+        return answer(tasks.fetching_of(site, source, object_name, caller.name))
+
+    return await in_waiting_thread(work)
 
 
 @router.post("/{object_name}/verify", response_model=VerifiedBackup, responses=ACCEPTED)
-def verify_stored_backup(
+async def verify_stored_backup(
     site: CurrentSite,
     destination_id: str,
     object_name: str,
@@ -81,13 +91,16 @@ def verify_stored_backup(
 
     Lightly: only compare every byte of what was fetched.
     """
-    source = _open(site, destination_id, body)
-    _require_readable(source, object_name)
-    return answer(tasks.verifying_stored(site, source, object_name, caller.name, level=level))
+
+    def work() -> Any:
+        source = _open(site, destination_id, object_name, body)
+        return answer(tasks.verifying_stored(site, source, object_name, caller.name, level=level))
+
+    return await in_waiting_thread(work)
 
 
 @router.post("/{object_name}/restore", response_model=StagedRestore, responses=ACCEPTED)
-def restore_stored_backup(
+async def restore_stored_backup(
     request: Request,
     site: CurrentSite,
     destination_id: str,
@@ -98,28 +111,34 @@ def restore_stored_backup(
     body: RestoreStoredRequest | None = None,
 ) -> Any:
     """Fetch a backup and stage its restore, in one; the next start of the server puts it in place."""
-    source = _open(site, destination_id, body)
-    _require_readable(source, object_name)
     password = body.password.get_secret_value() if body and body.password else None
     address = client_address(request)
 
     def approve(filename: str) -> Origin | None:
         return receiving.require_password(site, filename, caller, password, address)
 
-    return answer(tasks.staging_of_fetched(site, source, object_name, caller.name, approve=approve))
+    def work() -> Any:
+        source = _open(site, destination_id, object_name, body)
+        if not source.knows(object_name):  # `approve` would say so after all of it was fetched
+            _confirm_unknown(site, object_name, caller, password, address)
+        return answer(tasks.staging_of_fetched(site, source, object_name, caller.name, approve=approve))
+
+    return await in_waiting_thread(work)
 
 
-def _open(site: Site, destination_id: str, body: FetchRequest | None) -> Source:
-    keys: tuple[Identity, ...]
-    if body is not None and body.identity is not None:
-        keys = parse_identities(body.identity.get_secret_value().splitlines(), "The request's `identity`")
-    else:
-        keys = find_keys(site, None)
-    return open_destination_source(site, find_destination(site, destination_id), keys)
+def _confirm_unknown(
+    site: Site, object_name: str, caller: Caller, password: str | None, address: str
+) -> None:
+    if not password and caller.account_id is not None:
+        raise PasswordRequiredError(
+            f"{object_name} is not known to have been made on this site.",
+            hint="Fetch it to see whom it would let in. If you know them all, send your own password along: "
+            '{"password": "..."}.',
+            details={},
+        )
+    confirm_password(site, caller, password or "", address)
 
 
-def _require_readable(source: Source, object_name: str) -> None:
-    """Refuse at once what would only be refused after the answer that a job has begun."""
-    stored = find_stored(source.store, object_name)
-    note(filename=stored.object_name, place=source.store.place)
-    require_key(stored, source.store.place, source.identities)
+def _open(site: Site, destination_id: str, object_name: str, body: FetchRequest | None) -> Source:
+    identity = body.identity.get_secret_value() if body and body.identity else ""
+    return open_readable(site, destination_id, object_name, identity, "The request's `identity`")

@@ -2,7 +2,6 @@
 
 from typing import Any, cast
 
-from pyrage.x25519 import Identity
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette_admin import route
@@ -10,18 +9,15 @@ from starlette_admin import route
 from fastcms.accounts.api import client_address
 from fastcms.accounts.schemas import Caller
 from fastcms.accounts.service import confirm_password
-from fastcms.age_keys import parse_identities
 from fastcms.backups import elsewhere, jobs, receiving, tasks
-from fastcms.backups.destinations import find_destination
-from fastcms.backups.fetching import Source, require_key
+from fastcms.backups.fetching import Source
 from fastcms.backups.job_files import Job
 from fastcms.backups.origin import Origin
 from fastcms.backups.service import require_typed_name
-from fastcms.backups.sources import find_keys, open_destination_source
-from fastcms.backups.stored import filename_of, find_stored
+from fastcms.backups.sources import open_readable
+from fastcms.backups.stored import filename_of
 from fastcms.backups.stored_rows import find_row
 from fastcms.errors import BackupNotFoundError, FastCMSError, StoreError
-from fastcms.noting import note
 from fastcms.pages import (
     Page,
     errors_as_messages,
@@ -100,7 +96,7 @@ class StoredBackupPage(Page):
         identity, name = await form_text(request, "identity"), get_visitor(request).name
 
         def begin() -> Job:
-            source = _open(site, destination_id, object_name, identity)
+            source = open_readable(site, destination_id, object_name, identity, "What was typed as the key")
             return jobs.start(site, task_of(site, source, object_name, name))
 
         try:
@@ -115,17 +111,3 @@ class StoredBackupPage(Page):
 
 def _named(request: Request) -> tuple[str, str]:
     return request.path_params["destination_id"], request.path_params["object_name"]
-
-
-def _open(site: Site, destination_id: str, object_name: str, identity: str) -> Source:
-    """A destination and the keys at hand; what is not there, or cannot be read, is refused."""
-    keys: tuple[Identity, ...] = (
-        parse_identities(identity.splitlines(), "What was typed as the key")
-        if identity
-        else find_keys(site, None)
-    )
-    source = open_destination_source(site, find_destination(site, destination_id), keys)
-    stored = find_stored(source.store, object_name)
-    note(filename=stored.object_name, place=source.store.place)
-    require_key(stored, source.store.place, source.identities)
-    return source

@@ -1,6 +1,8 @@
 """Routes of what destinations keep: who may, what they answer, and that no key is kept."""
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from fastcms.accounts.service import create_token
 from fastcms.backups import encryption, service
 from fastcms.backups.copies import Copy, CopyState, list_copies, save_copies
 from fastcms.backups.destinations import add_destination
+from fastcms.backups.stores.base import StoredObject
+from fastcms.backups.stores.folder import FolderStore
 from fastcms.backups.streams import Hashed
 from fastcms.site import Site
 from tests.conftest import ADMIN, PASSWORD
@@ -86,13 +90,39 @@ def test_a_backup_of_unknown_origin_is_restored_with_the_callers_password(
 ) -> None:
     refused = client.post(f"{url}/{stored.name}/restore", json={"identity": str(KEY)})
     assert (refused.status_code, refused.json()["code"]) == (403, "password_required")
-    assert refused.json()["admins"] == [ADMIN]
+    wrong = client.post(f"{url}/{stored.name}/restore", json={"identity": str(KEY), "password": "wrong"})
+    assert (wrong.status_code, wrong.json()["code"]) == (403, "wrong_password")
+    assert client.get(BACKUPS).json()["total"] == 0  # not fetched before it is refused
+    fetched = client.post(f"{url}/{stored.name}/fetch", json={"identity": str(KEY)})
+    assert fetched.json()["admins"] == [ADMIN]
     body = {"identity": str(KEY), "password": PASSWORD}
     staged = client.post(f"{url}/{stored.name}/restore", json=body)
     assert (staged.status_code, staged.json()["backup_filename"]) == (200, stored.name[:-4])
     again = client.post(f"{url}/{stored.name}/restore", json=body)
     assert (again.status_code, again.json()["code"]) == (409, "restore_pending")
     assert client.get(f"{BACKUPS}").json()["total"] == 1
+
+
+def test_a_silent_store_keeps_only_those_waiting_who_ask_it(
+    client: TestClient, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering, asked = threading.Event(), threading.Semaphore(0)
+
+    def wait(_store: FolderStore) -> list[StoredObject]:
+        asked.release()
+        assert answering.wait(30)
+        return []
+
+    monkeypatch.setattr(FolderStore, "list", wait)
+    with ThreadPoolExecutor(60) as people:
+        lists = [people.submit(client.get, url) for _ in range(45)]
+        try:
+            assert all(asked.acquire(timeout=10) for _ in range(8))
+            other = people.submit(client.get, BACKUPS)
+            assert other.result(timeout=10).status_code == 200
+        finally:
+            answering.set()
+        assert {found.result(timeout=30).status_code for found in lists} == {200}
 
 
 def test_a_copy_that_the_site_has_made_is_restored_without_a_question(
