@@ -12,8 +12,11 @@ from rich.markup import escape
 from fastcms.backups import elsewhere
 from fastcms.backups.commands import backup_app, site_of
 from fastcms.backups.elsewhere import DestinationState
+from fastcms.backups.own_folders import ON_SAME_DISK, is_on_same_disk
+from fastcms.backups.stores.addresses import parse_address
 from fastcms.database import utc_now
 from fastcms.errors import InvalidInputError
+from fastcms.site import Site
 from fastcms.terminal import (
     JsonOption,
     YesOption,
@@ -74,7 +77,8 @@ def add_destination(
     """Copy backups to one place more; without credentials, with those of the environment."""
     with errors_as_exit_codes(as_json=as_json):
         given = {} if credentials is None else _read_credentials(credentials)
-        state = elsewhere.add_destination(site_of(context), address, given, who())
+        site = site_of(context)
+        state = elsewhere.add_destination(site, address, given, who())
         if as_json:
             print_json(state.model_dump(mode="json"))
             return
@@ -83,6 +87,7 @@ def add_destination(
             f"{state.id}`.",
             markup=False,
         )
+        _warn_of(site, state.place)
 
 
 @destination_app.command("remove")
@@ -111,11 +116,18 @@ def try_destination(
 ) -> None:
     """Write, list, read and remove a tiny object there."""
     with errors_as_exit_codes(as_json=as_json):
-        tested = elsewhere.try_destination(site_of(context), destination)
+        site = site_of(context)
+        tested = elsewhere.try_destination(site, destination)
         if as_json:
             print_json({"status": "ok", "id": tested.id, "place": tested.place})
         else:
             output.print(f"{tested.place} takes backups, lists them, and gives them back.", markup=False)
+            _warn_of(site, tested.place)
+
+
+def _warn_of(site: Site, place: str) -> None:
+    if is_on_same_disk(site, parse_address(place)):
+        messages.print(f"[yellow]Warning:[/] {ON_SAME_DISK}")
 
 
 def _read_credentials(source: str) -> dict[str, str]:

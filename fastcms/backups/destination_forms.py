@@ -19,7 +19,7 @@ _WRITE = {
     "region": "write it like eu-central-1",
     "account": "a storage account's name has 3 to 24 small letters and digits",
     "folder": "leave out . and .. and control characters",
-    "limit": "write the bytes a second like 5 MB",
+    "limit": "write the bytes a second like 5 MB, and 1,000 or more",
     _TOTAL: "write a size like 50 GB",
     **dict.fromkeys(KEEPS, "a whole number is wanted, 0 or more"),
 }

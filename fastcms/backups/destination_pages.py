@@ -14,7 +14,9 @@ from fastcms.backups.destinations import find_address
 from fastcms.backups.elsewhere import DestinationState
 from fastcms.backups.folder import try_to_see
 from fastcms.backups.job_files import list_jobs
+from fastcms.backups.own_folders import ON_SAME_DISK, is_on_same_disk
 from fastcms.backups.stored_rows import list_page
+from fastcms.backups.stores.addresses import parse_address
 from fastcms.backups.whereabouts import label_places
 from fastcms.errors import FastCMSError, StoreError
 from fastcms.noting import note
@@ -90,7 +92,8 @@ class DestinationsPage(Page):
         except StoreError as error:
             show_message(request, f"The test failed. {in_words(error)}", "error")
             return see_other(self.url(request, f"/{destination_id}"))
-        return self.done(request, _works(tested.place), f"/{destination_id}")
+        works = await in_thread(_describe_works, get_site(request), tested.place)
+        return self.done(request, works, f"/{destination_id}")
 
     @route(f"{_ONE}/change", name="backup-destination-change")
     @errors_as_messages
@@ -114,7 +117,8 @@ class DestinationsPage(Page):
             state = await in_waiting_thread(elsewhere.try_and_change, site, destination_id, *new, name)
         except FastCMSError as error:
             return _render_form(self, request, kind, sent, destination_id=destination_id, error=error)
-        return self.done(request, f"Changed. {_works(state.place)}", f"/{destination_id}")
+        works = await in_thread(_describe_works, site, state.place)
+        return self.done(request, f"Changed. {works}", f"/{destination_id}")
 
     @route(f"{_ONE}/remove", methods=["POST"], name="backup-destination-remove")
     @errors_as_messages
@@ -146,7 +150,8 @@ class NewDestinationPage(Page):
             )
         except FastCMSError as error:
             return _render_form(self, request, kind, sent, error=error)
-        show_message(request, f"Added. {_works(state.place)} Copying begins within a minute.", "success")
+        works = await in_thread(_describe_works, get_site(request), state.place)
+        show_message(request, f"Added. {works} Copying begins within a minute.", "success")
         return see_other(str(request.url_for("admin:backup-destination", destination_id=state.id)))
 
 
@@ -185,8 +190,9 @@ def _keys_url(request: Request) -> str:
     return str(request.url_for("admin", path="/backups/keys"))
 
 
-def _works(place: str) -> str:
-    return f"{place} takes backups, lists them, and gives them back."
+def _describe_works(site: Site, place: str) -> str:
+    works = f"{place} takes backups, lists them, and gives them back."
+    return f"{works} {ON_SAME_DISK}" if is_on_same_disk(site, parse_address(place)) else works
 
 
 def _kind_of(text: str) -> Kind:

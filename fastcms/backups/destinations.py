@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fastcms.backups.folder import data_paths, explained
+from fastcms.backups.own_folders import is_same_place, require_apart
 from fastcms.backups.retention import Policy
 from fastcms.backups.stores.addresses import Address, open_store, parse_address, parse_size
 from fastcms.backups.stores.base import BackupStore
@@ -77,14 +78,11 @@ def list_destinations(site: Site) -> list[Destination]:
 
 def destinations_problem(site: Site) -> str | None:
     """Why not all destinations can be used; None when they can."""
-    for number, text in enumerate(_from_environment(site), 1):
-        if (problem := _try(text, number)[1]) is not None:
-            return problem
+    problem = _find_problem("FASTCMS_BACKUP_DESTINATIONS", _from_environment(site))
     try:
-        _read(site)
+        return problem or _find_problem(str(_path(site)), [entry.address for entry in _read(site)])
     except ConfigError as error:
         return error.message
-    return None
 
 
 def find_destination(site: Site, text: str) -> Destination:
@@ -102,7 +100,7 @@ def open_destination(site: Site, destination: Destination) -> BackupStore:
     """
     for named in _list_named(site):
         if named.destination.id == destination.id:
-            return open_store(named.address, named.credentials)
+            return _open(site, named.address, named.credentials)
     raise _unknown()
 
 
@@ -112,8 +110,8 @@ def try_new(site: Site, text: str, credentials: Mapping[str, str]) -> None:
     Raises: InvalidInputError; ConflictError; the StoreError that says what is wrong.
     """
     address = parse_address(text)
-    _require_new(site, address.place)
-    open_store(address, _without_empty(credentials)).check()
+    _require_new(site, address)
+    _open(site, address, _without_empty(credentials)).check()
 
 
 def add_destination(site: Site, text: str, credentials: Mapping[str, str]) -> Destination:
@@ -123,12 +121,12 @@ def add_destination(site: Site, text: str, credentials: Mapping[str, str]) -> De
     """
     address = parse_address(text)
     given = _without_empty(credentials)
-    open_store(address, given)
+    _open(site, address, given)
     destination = _describe(address, DestinationSource.ADDED, given)
     folder = data_paths(site).backups_dir
     make_folders(folder)
     with explained("Adding the destination"), _changing(folder):
-        _require_new(site, destination.place)
+        _require_new(site, address)
         _write(site, [*_read(site), _Added(address=text.strip(), credentials=given)])
     return destination
 
@@ -155,7 +153,7 @@ def change_destination(
         )
     stored = next(entry.credentials for entry in _read(site) if _place_of(entry) == destination.place)
     given = _without_empty(credentials) or stored
-    open_store(address, given).check()
+    _open(site, address, given).check()
     changed = _Added(address=text.strip(), credentials=given)
     with explained("Changing the destination"), _changing(data_paths(site).backups_dir):
         entries = _read(site)
@@ -182,13 +180,22 @@ def _find_added(site: Site, destination_id: str) -> Destination:
     return destination
 
 
-def _require_new(site: Site, place: str) -> None:
-    if any(known.place == place for known in list_destinations(site)):
-        raise ConflictError(
-            f"{place} is a destination already.",
-            hint="To change its options or credentials, remove it and add it again: what is there stays.",
-            code="destination_exists",
-        )
+def _open(site: Site, address: Address, credentials: Mapping[str, str]) -> BackupStore:
+    """Raises: InvalidInputError, also for a folder of the site's own, which a link may have become since."""
+    store = open_store(address, credentials)
+    require_apart(site, address)
+    return store
+
+
+def _require_new(site: Site, address: Address) -> None:
+    for known in _list_named(site):
+        if is_same_place(known.address, address):
+            raise ConflictError(
+                f"{known.destination.place} is a destination already.",
+                hint="Change its options or credentials on its page in the dashboard, or remove it and add "
+                "it again: what is there stays.",
+                code="destination_exists",
+            )
 
 
 def _without_empty(credentials: Mapping[str, str]) -> dict[str, str]:
@@ -210,13 +217,13 @@ def _changing(folder: Path) -> AbstractContextManager[None]:
 
 def _list_named(site: Site) -> list[_Named]:
     named: dict[str, _Named] = {}
-    for number, text in enumerate(_from_environment(site), 1):
-        if (address := _try(text, number)[0]) is not None:
+    for text in _from_environment(site):
+        if (address := _try(text)[0]) is not None:
             destination = _describe(address, DestinationSource.ENVIRONMENT)
             named.setdefault(destination.id, _Named(destination, address, {}))
     with suppress(ConfigError):
         for entry in _read(site):
-            if (address := _try(entry.address, 0)[0]) is not None:
+            if (address := _try(entry.address)[0]) is not None:
                 destination = _describe(address, DestinationSource.ADDED, entry.credentials)
                 named.setdefault(destination.id, _Named(destination, address, entry.credentials))
     return list(named.values())
@@ -245,16 +252,22 @@ def _policy_of(options: Mapping[str, str]) -> Policy | None:
     return Policy(**rules, max_total_size=parse_size(options[_TOTAL]) if _TOTAL in options else None)
 
 
-def _try(text: str, number: int) -> tuple[Address | None, str | None]:
+def _try(text: str) -> tuple[Address | None, str | None]:
     """The address, or why it is none; it is never repeated, for there may be a password in it."""
     try:
         return parse_address(text), None
     except InvalidInputError as error:
-        return None, f"FASTCMS_BACKUP_DESTINATIONS, number {number}: {error.message} {error.hint}"
+        return None, f"{error.message} {error.hint}"
+
+
+def _find_problem(where: str, texts: Sequence[str]) -> str | None:
+    """What is wrong with the first of these that is no address."""
+    problems = ((number, _try(text)[1]) for number, text in enumerate(texts, 1))
+    return next((f"{where}, number {number}: {problem}" for number, problem in problems if problem), None)
 
 
 def _place_of(entry: _Added) -> str | None:
-    address, _problem = _try(entry.address, 0)
+    address, _problem = _try(entry.address)
     return None if address is None else address.place
 
 

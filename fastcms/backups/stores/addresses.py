@@ -21,8 +21,10 @@ _FORMS = "s3://bucket/folder, gs://bucket/folder, az://container/folder or file:
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 _REGION = re.compile(r"[a-z0-9-]{1,50}")
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
-_ENDPOINT = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?(/[\w./-]*)?", re.ASCII)
+_ENDPOINT = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d{1,5}))?(/[\w./-]*)?", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_USUAL_PORTS = {"http": 80, "https": 443}
+_LEAST_LIMIT_BYTES = 1000  # a second, as FASTCMS_BACKUP_COPY_LIMIT wants it
 _NOT_IN_PLACES = re.compile(r"[\s%?#\x00-\x1f\x7f]")
 
 
@@ -128,13 +130,26 @@ def _parse_options(scheme: str, query: str) -> dict[str, str]:
             )
         if name in options or not is_right(text):
             raise _refused(f"The option {name} of an address cannot be used as it is.", _WRITE[name])
-        options[name] = text
+        options[name] = _unify(text) if name == "endpoint" else text
     return options
+
+
+def _unify(endpoint: str) -> str:
+    """One server in one form: two spellings would be two places, and each backup be there twice."""
+    found = _ENDPOINT.fullmatch(endpoint)
+    assert found is not None  # noqa: S101 - the caller has looked
+    scheme, host, port, path = found.groups()
+    is_usual = port is None or int(port) == _USUAL_PORTS[scheme]
+    return f"{scheme}://{host.lower()}{'' if is_usual else f':{int(port)}'}{(path or '').rstrip('/')}"
 
 
 def _is_size(text: str) -> bool:
     found = _SIZE.fullmatch(text)
     return found is not None and parse_size(text) > 0
+
+
+def _is_limit(text: str) -> bool:
+    return _is_size(text) and parse_size(text) >= _LEAST_LIMIT_BYTES
 
 
 def _is_count(text: str) -> bool:
@@ -155,7 +170,7 @@ _OPTIONS: Final[Mapping[str, Callable[[str], bool]]] = {
     "region": _matches(_REGION),
     **dict.fromkeys(_KEEP, _is_count),
     "max_total_size": _is_size,
-    "limit": _is_size,
+    "limit": _is_limit,
 }
 _WRITE: Final[Mapping[str, str]] = {
     "endpoint": "Write it once, like endpoint=https://s3.example.com, without a name or password.",
@@ -163,7 +178,7 @@ _WRITE: Final[Mapping[str, str]] = {
     "region": "Write it once, like region=eu-central-1.",
     **dict.fromkeys(_KEEP, "Write how many to keep once, as a whole number."),
     "max_total_size": "Write it once, like max_total_size=50GB.",
-    "limit": "Write the bytes a second once, like limit=5MB.",
+    "limit": "Write the bytes a second once, 1,000 or more, like limit=5MB.",
 }
 
 

@@ -171,6 +171,58 @@ def test_a_damaged_file_of_destinations_is_told_and_stops_nothing_else(
     assert client.get("/api/v1/backups").status_code == 200
 
 
+def test_an_added_address_that_no_longer_is_one_is_told(client: TestClient, site: Site, far: Path) -> None:
+    client.post(DESTINATIONS, json={"address": f"file://{far}"})
+    path = site.settings.backups_dir / "destinations.json"
+    path.write_text(path.read_text().replace("file:", f"{SECRET}:"))
+    found = client.get(DESTINATIONS).json()
+    assert found["total"] == 0
+    assert found["problem"].startswith(f"{path}, number 1: This is no address")
+    assert SECRET not in found["problem"]
+
+
+@pytest.mark.parametrize("below", ["", "backups", "backups/deeper", "files", ".."])
+def test_copies_are_kept_apart_from_the_site(
+    client: TestClient, site: Site, below: str, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(site.settings.data_dir / below)
+    for folder in (link, (site.settings.data_dir / below).resolve()):
+        refused = client.post(DESTINATIONS, json={"address": f"file://{folder}"})
+        assert (refused.status_code, refused.json()["code"]) == (422, "destination_is_own_folder")
+        assert refused.json()["hint"]
+
+
+def test_a_destination_that_becomes_the_backups_themselves_is_not_used(
+    client: TestClient, site: Site, far: Path
+) -> None:
+    added = client.post(DESTINATIONS, json={"address": f"file://{far}?keep_last=1"}).json()
+    backups = []
+    for hour in range(3):
+        with time_machine.travel(utc_now() - timedelta(hours=hour), tick=False):
+            backups.append(service.create_backup(site))
+    far.rmdir()
+    far.symlink_to(site.settings.backups_dir)
+    copy_missing(site)
+    assert all(Path(backup.path).exists() for backup in backups)
+    found = client.get(f"{DESTINATIONS}/{added['id']}").json()
+    assert (found["reachable"], found["copied"]) == (False, 0)
+    assert "folders of this site" in found["reason"]
+
+
+def test_one_place_is_not_added_twice_by_two_names(client: TestClient, far: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(far)
+    server = "s3://bucket?endpoint=https://s3.example.com"
+    for first, *others in (
+        (f"file://{far}", f"file://{link}", f"file://{link}/"),
+        (server, f"{server}/", f"{server}:443", server.replace("s3.example", "S3.Example")),
+    ):
+        assert client.post(DESTINATIONS, json={"address": first}).status_code == 200
+        for other in others:
+            assert client.post(DESTINATIONS, json={"address": other}).json()["code"] == "destination_exists"
+
+
 def test_commands_add_try_list_and_remove(settings: Settings, far: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys.env"
     keys.write_text(f"# of the cloud\nexport AWS_ACCESS_KEY_ID=AKIA\nAWS_SECRET_ACCESS_KEY='{SECRET}'\n")
@@ -187,7 +239,9 @@ def test_commands_add_try_list_and_remove(settings: Settings, far: Path, tmp_pat
     assert "Backups are copied to" in type_in("destination", "add", f"file://{far}")
     type_in("destination", "add", "s3://bucket?endpoint=http://127.0.0.1:1", "--credentials", str(keys))
     type_in("destination", "add", "s3://other", "--credentials", str(far / "none"), exit_code=2)
-    assert "takes backups" in type_in("destination", "test", f"file://{far}")
+    tried = type_in("destination", "test", f"file://{far}")
+    assert "takes backups" in tried
+    assert "on the same disk as the site" in tried
     assert "Copied backup_" in type_in("run-due", exit_code=0)
     told = type_in("destinations")
     assert "Newest copy: backup_" in told
