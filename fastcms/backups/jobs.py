@@ -51,6 +51,9 @@ _SPEED_WINDOW_SECONDS = 10
 _SPEED_LEAST_SECONDS = 1
 # So long whoever starts a job waits to hear that it has begun, or was refused.
 _PATIENCE_SECONDS = 2
+# So long a server that stops waits for its jobs. What is left waits for another machine; it ends with the
+# process, as if that were killed.
+_GOODBYE_SECONDS = 30
 
 _threads: dict[threading.Thread, Site] = {}
 
@@ -95,11 +98,12 @@ def start(site: Site, task: Task[Any]) -> Job:
 
 
 def stop(site: Site) -> None:
-    """Cancel what runs for this site in this process, and wait until it has ended."""
+    """Cancel what runs for this site in this process, and wait until it has ended, but not for ever."""
     site.stopping.set()
+    deadline = time.monotonic() + _GOODBYE_SECONDS
     for thread, its_site in list(_threads.items()):
         if its_site is site:
-            thread.join()
+            thread.join(max(deadline - time.monotonic(), 0))
 
 
 @dataclass

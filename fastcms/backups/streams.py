@@ -13,6 +13,8 @@ from fastcms.backups.engine.progress import OnProgress, Progress
 _CHUNK_BYTES = 1_048_576
 _SECONDS_BETWEEN = 0.1
 _WAITING_CHUNKS = 4
+# So long a thread that is not needed any more is waited for: it may wait for a store that is silent.
+_GOODBYE_SECONDS = 5
 # A limited stream comes in pieces so small that whoever counts or cancels them waits no longer.
 _PIECES_A_SECOND = 4
 # What was not used of a limit can be made up for later, as much as this: uploads come in bursts.
@@ -105,7 +107,7 @@ def ahead(chunks: Generator[bytes]) -> Generator[bytes]:
 def in_thread(make: Callable[[Callable[[bytes], None]], None], name: str) -> Generator[bytes]:
     """The chunks that `make` puts, in a thread of its own, which ends with this generator.
 
-    What it raises is raised here.
+    If it cannot end at once, it ends when it would put the next chunk. What it raises is raised here.
     """
     channel = _Channel()
 
@@ -127,7 +129,7 @@ def in_thread(make: Callable[[Callable[[bytes], None]], None], name: str) -> Gen
     finally:
         channel.abandon()
         if thread is not threading.current_thread():  # the garbage collector may run in it
-            thread.join()
+            thread.join(_GOODBYE_SECONDS)
 
 
 class _AbandonedError(Exception):

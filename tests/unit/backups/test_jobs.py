@@ -208,6 +208,22 @@ def test_stopping_a_server_cancels_its_jobs_and_waits_for_them(site: Site, gate:
     assert "server was stopped" in ended.error.detail
 
 
+def test_a_job_that_hears_of_nothing_keeps_no_server_from_stopping(
+    site: Site, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(on_progress: OnProgress) -> str:
+        on_progress(HALF)
+        assert gate.wait(30)  # as for a store that is silent
+        return "made.zip"
+
+    monkeypatch.setattr("fastcms.backups.jobs._GOODBYE_SECONDS", 0.1)
+    job = jobs.start(site, task(wait))
+    jobs.stop(site)
+    assert find_job(site, job.id).is_running
+    gate.set()
+    join_all()
+
+
 def test_ctrl_c_cancels(site: Site) -> None:
     def work(on_progress: OnProgress) -> str:
         on_progress(HALF)

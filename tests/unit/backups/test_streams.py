@@ -162,3 +162,23 @@ def test_who_takes_no_more_leaves_no_thread_and_nothing_open() -> None:
     assert counted.is_closed
     assert counted.taken < 10
     assert not any(thread.name == "ahead" for thread in threading.enumerate())
+
+
+def test_who_takes_no_more_does_not_wait_for_a_source_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastcms.backups.streams._GOODBYE_SECONDS", 0.1)
+    answering, is_closed = threading.Event(), threading.Event()
+
+    def read() -> Generator[bytes]:
+        try:
+            yield b"first"
+            assert answering.wait(30)
+            yield b"second"
+        finally:
+            is_closed.set()
+
+    chunks = ahead(read())
+    assert next(chunks) == b"first"
+    chunks.close()
+    assert not is_closed.is_set()
+    answering.set()
+    assert is_closed.wait(30)
