@@ -96,7 +96,7 @@ def restore_without_server(site: Site, prepare: Callable[[], object]) -> Restore
         for name in (STARTING, SERVING, COMMANDS):
             held.enter_context(_alone(site, name))
         # On a new machine there is nothing to finish, and nothing that would deserve a safety copy.
-        if restoring.is_restore_pending(site) or site.settings.database_path.exists():
+        if restoring.is_restore_interrupted(site) or site.settings.database_path.exists():
             _recover(site, applies_staged=False)
         prepare()
         receipt = restoring.recover(site, applies_staged=True)

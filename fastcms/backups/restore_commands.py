@@ -105,6 +105,8 @@ def _restore(
     confirm(f"{question}{_when(now=now)}?", yes=yes, as_json=as_json)
 
     def stage() -> PendingRestore:
+        if now:
+            restoring.give_up_killed(site)
         with progress_bar() as show:
             return jobs.run(site, tasks.staging(site, filename, who(), approved=origin), show)
 

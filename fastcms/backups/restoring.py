@@ -28,7 +28,14 @@ from fastcms.backups.restore_schemas import RestoreState, RestoreStatus, describ
 from fastcms.content.schemas import RecordQuery
 from fastcms.content.service import list_collections, list_records
 from fastcms.database import Base, known_revisions, utc_now
-from fastcms.errors import ArchiveError, BackupBusyError, ConflictError, RestoreError, UnusableSafetyCopyError
+from fastcms.errors import (
+    ArchiveError,
+    BackupBusyError,
+    ConflictError,
+    NoPendingRestoreError,
+    RestoreError,
+    UnusableSafetyCopyError,
+)
 from fastcms.logs import get_logger
 from fastcms.site import Site
 
@@ -157,14 +164,37 @@ def restore_status(site: Site) -> RestoreStatus:
 
 
 def require_nothing_staged(site: Site) -> None:
-    """Raise RestorePendingError when a restore waits for a start; an interrupted one goes on by itself."""
-    pending = read_marker(data_paths(site))
-    if pending is not None and pending.phase is Phase.STAGED:
-        staging.require_nothing_pending(data_paths(site))
+    """Raise RestorePendingError when a restore waits for a start; an interrupted one goes on by itself.
+
+    Where there is no site, nothing waits: `give_up_killed` makes place for the next.
+    """
+    paths = data_paths(site)
+    pending = read_marker(paths)
+    if pending is not None and pending.phase is Phase.STAGED and paths.database.exists():
+        staging.require_nothing_pending(paths)
+
+
+def give_up_killed(site: Site) -> None:
+    """Where there is no site, forget a restore that was killed once it was staged: it begins anew.
+
+    Only with nobody else there. Raises: BackupBusyError.
+    """
+    if not data_paths(site).database.exists():
+        with suppress(NoPendingRestoreError):
+            cancel_restore(site)
 
 
 def is_restore_pending(site: Site) -> bool:
     return data_paths(site).marker.exists()
+
+
+def is_restore_interrupted(site: Site) -> bool:
+    """Whether a start has to finish one before anything else, or has to look at its marker."""
+    try:
+        pending = read_marker(data_paths(site))
+    except RestoreError:
+        return True
+    return pending is not None and pending.phase is not Phase.STAGED
 
 
 def remove_discarded(site: Site) -> None:

@@ -15,8 +15,12 @@ import pytest
 from pyrage.x25519 import Identity
 
 from fastcms.backups import encryption
+from fastcms.backups.restore_schemas import RestoreState
+from fastcms.backups.restoring import restore_status, stage_restore
 from fastcms.backups.stores.addresses import open_store, parse_address
 from fastcms.backups.stores.base import BackupStore
+from fastcms.config import Settings
+from fastcms.site import new_site
 from tests.e2e.conftest import Server, clean_environment
 from tests.e2e.test_documentation import Reader
 from tests.object_servers import ObjectServer
@@ -268,6 +272,24 @@ def test_one_that_was_killed_in_the_middle_is_done_by_typing_it_again(
         assert everything(reader) == before
     finally:
         revived.stop()
+
+
+def test_one_that_was_killed_once_it_was_staged_is_done_by_typing_it_again(
+    nas: Far, machine: Server, new_machine: Path
+) -> None:
+    archive = machine.folder / "data/backups" / Reader(machine).post("/backups")["filename"]
+    nas.put(archive)
+    backups = new_machine / "data/backups"
+    backups.mkdir(parents=True)
+    shutil.copy(archive, backups)
+    site = new_site(Settings(_env_file=None, data_dir=new_machine / "data"))
+    stage_restore(site, archive.name, "a command that was killed then")
+    assert not (new_machine / "data/app.db").exists()
+    done = restore(new_machine, nas, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["status"] == "restored"
+    status = restore_status(site)
+    assert (status.state, status.safety_copy) == (RestoreState.RESTORED, None)
 
 
 def test_a_large_backup_comes_back_with_little_memory(s3: Far, machine: Server, new_machine: Path) -> None:
