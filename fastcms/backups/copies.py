@@ -185,6 +185,19 @@ def save_copies(site: Site, copies: Iterable[Copy]) -> None:
         write(site, "copies", lambda history: history.executemany(query, rows))
 
 
+def note_checked(site: Site, copy: Copy, checked: Checked) -> None:
+    """Note how a copy is known to be whole, if it is still the same. Never raises: see `history_file`."""
+    query = "UPDATE copies SET checked = ? WHERE filename = ? AND destination = ? AND sha256 = ?"
+    values = [checked, copy.filename, copy.destination, copy.sha256]
+    write(site, "copies", lambda history: history.execute(query, values))
+
+
+def wait_no_longer(site: Site, destination: str) -> None:
+    """Let no copy at a destination wait for its next try. Never raises: see `history_file`."""
+    query = "UPDATE copies SET next_try = NULL WHERE destination = ? AND next_try IS NOT NULL"
+    write(site, "copies", lambda history: history.execute(query, [destination]))
+
+
 def forget_copies(site: Site, copies: Iterable[Copy]) -> None:
     """Forget copies that are not there any more, and not wanted. Never raises: see `history_file`."""
     keys = [(copy.filename, copy.destination) for copy in copies]

@@ -5,13 +5,10 @@ other, and nothing waits for them. An attempt is noted before it begins: after a
 is begun anew. What failed is tried again, ever more seldom.
 """
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -27,7 +24,7 @@ from fastcms.backups.engine.progress import OnProgress
 from fastcms.backups.far_side import (
     LOOK_EVERY,
     SELDOM,
-    FarSide,
+    change_far_side,
     is_waiting,
     needs_somebody,
     pause_after,
@@ -36,7 +33,6 @@ from fastcms.backups.far_side import (
     slowed_down,
     try_again,
     unusable,
-    write_far_side,
 )
 from fastcms.backups.folder import data_paths
 from fastcms.backups.history import Run
@@ -59,12 +55,11 @@ from fastcms.locks import FileLock
 from fastcms.logs import get_logger
 from fastcms.site import Site
 
-_TICK_SECONDS = 20.0
-# A store that does not answer keeps no server from stopping: what is half sent is no object.
-_GOODBYE_SECONDS = 10.0
 _UNKNOWN_SETTINGS = ("backup_settings_unreadable", "encryption_lost")
 # Where copies may not be removed, as some want it, so often that is tried again.
 _PRUNE_AGAIN = timedelta(days=1)
+# What was last logged of each destination.
+_logged: dict[str, str] = {}
 
 
 class CopiedBackup(BaseModel):
@@ -88,36 +83,6 @@ class _There(NamedTuple):
     stored: dict[str, StoredObject]
 
 
-def keep_copying(site: Site) -> None:
-    """Copy what is missing, for as long as the server runs: in a thread for each destination."""
-    _try_again_at_start(site)
-    workers: dict[str, threading.Thread] = {}
-    while not site.stopping.wait(_TICK_SECONDS):
-        try:
-            _start_workers(site, workers)
-        except Exception as error:  # noqa: BLE001 - the next time may succeed
-            get_logger().error("Unexpected error", exc_info=error)
-    deadline = time.monotonic() + _GOODBYE_SECONDS
-    for worker in workers.values():
-        worker.join(max(deadline - time.monotonic(), 0))
-
-
-def _start_workers(site: Site, workers: dict[str, threading.Thread]) -> None:
-    for destination in list_destinations(site):
-        worker = workers.get(destination.id)
-        if worker is None or not worker.is_alive():
-            worker = threading.Thread(target=copy_to, args=[site, destination], daemon=True)
-            workers[destination.id] = worker
-            worker.start()
-
-
-def _try_again_at_start(site: Site) -> None:
-    """Whoever has changed the environment has restarted the server, and waits for no pause to end."""
-    for destination in list_destinations(site):
-        with suppress(BackupError):  # the status says that the history cannot be read
-            try_again(site, destination, utc_now())
-
-
 def copy_missing(site: Site) -> list[Run]:
     """Do one round at every destination; give back what was copied and removed, or tried. Never raises."""
     destinations = list_destinations(site)
@@ -128,34 +93,37 @@ def copy_missing(site: Site) -> list[Run]:
     return [run for runs in rounds for run in runs]
 
 
+def lock_of(site: Site, destination: Destination) -> FileLock:
+    """Whoever copies there holds it; it is written when a round begins."""
+    return FileLock(data_paths(site).backups_dir / f".copying_{destination.id}_lock")
+
+
 def copy_to(site: Site, destination: Destination) -> list[Run]:
     """Do one round at a destination, unless another process is at it. Never raises."""
-    lock = FileLock(data_paths(site).backups_dir / f".copying_{destination.id}_lock")
     try:
-        with lock.hold(purpose=f"copying to {destination.place}", timeout_seconds=0):
+        with lock_of(site, destination).hold(purpose=f"copying to {destination.place}", timeout_seconds=0):
             return list(_do_round(site, destination))
     except BackupBusyError:
         pass
     except FastCMSError as error:
-        _log_once(error.message, destination.place, error.code, error.hint)
+        _log_once(destination, error)
     except Exception as error:  # noqa: BLE001 - the next round may succeed
         get_logger().error("Unexpected error", exc_info=error)
     return []
 
 
-@lru_cache(maxsize=1)
-def _log_once(message: str, place: str, code: str, hint: str) -> None:
-    """Log what every round finds, such as a history that cannot be read."""
-    get_logger().error(message, place=place, code=code, hint=hint)
+def _log_once(destination: Destination, error: FastCMSError) -> None:
+    """Log what every round finds, such as a history that cannot be read, when it is something new."""
+    if _logged.get(destination.id) != error.message:
+        _logged[destination.id] = error.message
+        get_logger().error(error.message, place=destination.place, code=error.code, hint=error.hint)
 
 
 def _do_round(site: Site, destination: Destination) -> Iterator[Run]:
     now = utc_now()
     found = read_far_side(site, destination, now)
-    if found.code in _UNKNOWN_SETTINGS and _are_settings_known(
-        site
-    ):  # whoever has mended them waits no longer
-        try_again(site, destination, now)
+    if found.code in _UNKNOWN_SETTINGS and _are_settings_known(site):
+        try_again(site, destination, now)  # somebody has mended them, and waits for no pause to end
         found = read_far_side(site, destination, now)
     if is_waiting(found.next_try, now):
         return
@@ -163,7 +131,7 @@ def _do_round(site: Site, destination: Destination) -> Iterator[Run]:
     is_look_due = found.looked is None or not now - LOOK_EVERY < found.looked <= now
     if not is_look_due and find_next(copies, now) is None:
         return
-    there = _look(site, destination, found, copies)
+    there = _look(site, destination, copies)
     if there is not None:
         yield from _copy_all(there)
         yield from _prune(there)
@@ -176,21 +144,22 @@ def _are_settings_known(site: Site) -> bool:
     return False
 
 
-def _look(site: Site, destination: Destination, found: FarSide, copies: list[Copy]) -> _There | None:
+def _look(site: Site, destination: Destination, copies: list[Copy]) -> _There | None:
     """See what is at a destination; where that cannot be seen, it is noted why."""
     now = utc_now()
     try:
         require_known_settings(site)
         store = open_destination(site, destination)
         stored = {stored.name: stored for stored in store.list()}
-    except FastCMSError as error:
-        found = unusable(found, error, now)
-        write_far_side(site, destination, found)
+    except Exception as raised:  # noqa: BLE001 - whatever it is, the destination's state says so
+        error = _as_told(raised, f"{destination.place} could not be looked at.")
+        found = change_far_side(site, destination, now, lambda found: unusable(found, error, now))
         save_copies(site, [_failed(copy, error, now, found.next_try) for copy in copies if is_open(copy)])
         get_logger().warning(error.message, place=destination.place, code=error.code, attempts=found.attempts)
         return None
     ours = {copy.object_name for copy in list_copies(site, destination=destination.id)}
-    write_far_side(site, destination, reached(found, len(stored.keys() - ours), now))
+    others = len(stored.keys() - ours)
+    change_far_side(site, destination, now, lambda found: reached(found, others, now))
     return _There(site, destination, store, stored)
 
 
@@ -238,26 +207,30 @@ def _copy_one(there: _There, copy: Copy, settings: BackupSettings, watch: Callab
         return changed(_as_noted(site, begun), CopyState.WAITING)
     except Exception as raised:  # noqa: BLE001 - whatever it is, the row says so
         return _note_failure(there, begun, raised)
-    found = read_far_side(site, destination, now)
-    if found.attempts:
-        write_far_side(site, destination, found.model_copy(update={"attempts": 0}))
+    if read_far_side(site, destination, now).attempts:
+        change_far_side(site, destination, now, lambda found: found.model_copy(update={"attempts": 0}))
     get_logger().info("backup copied", backup=copy.filename, place=destination.place, checked=copied.checked)
     return copied
 
 
 def _note_failure(there: _There, begun: Copy, raised: Exception) -> Copy:
-    now = utc_now()
-    error = raised
-    if not isinstance(error, FastCMSError):
-        get_logger().error("Unexpected error", exc_info=raised)
-        error = BackupError("The copy could not be made.", hint="The log says why.")
+    now, error = utc_now(), _as_told(raised, "The copy could not be made.")
     get_logger().warning(error.message, backup=begun.filename, place=begun.place, code=error.code)
     next_try = now + pause_after(begun.attempts, is_permanent=needs_somebody(error))
     if isinstance(error, StoreError):  # the others would fail like this one
-        found = slowed_down(read_far_side(there.site, there.destination, now), error, now)
-        write_far_side(there.site, there.destination, found)
+        found = change_far_side(
+            there.site, there.destination, now, lambda found: slowed_down(found, error, now)
+        )
         next_try = found.next_try or next_try
     return _failed(_as_noted(there.site, begun), error, now, next_try)
+
+
+def _as_told(raised: Exception, message: str) -> FastCMSError:
+    """What can be shown of an error; of one that nobody expected, the log has the rest."""
+    if isinstance(raised, FastCMSError):
+        return raised
+    get_logger().error("Unexpected error", exc_info=raised)
+    return BackupError(message, hint="The log says why.")
 
 
 def _as_noted(site: Site, begun: Copy) -> Copy:
@@ -325,6 +298,7 @@ def _prune(there: _There) -> Iterator[Run]:
     run = prune_there(site, destination, there.store)
     prune_failed = now if run is not None and run.state is JobState.FAILED else None
     if prune_failed != found.prune_failed:
-        write_far_side(site, destination, found.model_copy(update={"prune_failed": prune_failed}))
+        update = {"prune_failed": prune_failed}
+        change_far_side(site, destination, now, lambda found: found.model_copy(update=update))
     if run is not None:
         yield run

@@ -15,11 +15,11 @@ from fastcms.backups.destinations import (
     open_destination,
 )
 from fastcms.backups.far_side import (
+    change_far_side,
     reached,
     read_far_side,
     try_again,
     unusable,
-    write_far_side,
 )
 from fastcms.backups.folder import data_paths
 from fastcms.backups.schemas import Backup
@@ -199,7 +199,8 @@ def try_destination(site: Site, text: str) -> Destination:
         open_destination(site, destination).check()
     except StoreError as error:
         now = utc_now()
-        write_far_side(site, destination, unusable(read_far_side(site, destination, now), error, now))
+        failure = error
+        change_far_side(site, destination, now, lambda found: unusable(found, failure, now))
         raise
     _note_usable(site, destination)
     return destination
@@ -207,8 +208,7 @@ def try_destination(site: Site, text: str) -> Destination:
 
 def _note_usable(site: Site, destination: Destination) -> None:
     now = utc_now()
-    found = read_far_side(site, destination, now)
-    write_far_side(site, destination, reached(found, found.others, now))
+    change_far_side(site, destination, now, lambda found: reached(found, found.others, now))
     try_again(site, destination, now)
 
 

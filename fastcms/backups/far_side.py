@@ -1,11 +1,13 @@
 """How a destination was found when it was last looked at: kept in a mark of the history for each of them."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fastcms.backups import history
-from fastcms.backups.copies import list_copies, save_copies
+from fastcms.backups.copies import wait_no_longer
 from fastcms.backups.destinations import Destination
 from fastcms.errors import (
     ArchiveError,
@@ -48,16 +50,29 @@ class FarSide(BaseModel):
 
 def read_far_side(site: Site, destination: Destination, now: datetime) -> FarSide:
     """What was found last; before the first look, nothing. Raises: BackupError."""
-    mark = history.read_mark(site, _mark_of(destination))
+    return _understand(history.read_mark(site, _mark_of(destination)), now)
+
+
+def _understand(mark: Any, now: datetime) -> FarSide:
     try:
         return FarSide(known_since=now) if mark is None else FarSide.model_validate(mark)
     except ValidationError:  # of another version, or edited: it is found out anew
         return FarSide(known_since=now)
 
 
-def write_far_side(site: Site, destination: Destination, found: FarSide) -> None:
-    """Remember what was found. Never raises: see `history_file`."""
-    history.write_mark(site, _mark_of(destination), found.model_dump(mode="json"))
+def change_far_side(
+    site: Site, destination: Destination, now: datetime, change: Callable[[FarSide], FarSide]
+) -> FarSide:
+    """Remember what was found, on what is remembered at this moment. Never raises: see `history_file`."""
+    found = FarSide(known_since=now)
+
+    def change_mark(mark: Any) -> Any:
+        nonlocal found
+        found = change(_understand(mark, now))
+        return found.model_dump(mode="json")
+
+    history.change_mark(site, _mark_of(destination), change_mark)
+    return found
 
 
 def unusable(found: FarSide, error: FastCMSError, now: datetime) -> FarSide:
@@ -93,12 +108,10 @@ def reached(found: FarSide, others: int, now: datetime) -> FarSide:
 
 
 def try_again(site: Site, destination: Destination, now: datetime) -> None:
-    """Wait no longer: somebody has mended it. Raises: BackupError."""
-    found = read_far_side(site, destination, now)
+    """Wait no longer: somebody has mended it. Never raises: see `history_file`."""
     update = {"attempts": 0, "next_try": None, "looked": None, "prune_failed": None}
-    write_far_side(site, destination, found.model_copy(update=update))
-    waiting = [copy for copy in list_copies(site, destination=destination.id) if copy.next_try is not None]
-    save_copies(site, [copy._replace(next_try=None) for copy in waiting])
+    change_far_side(site, destination, now, lambda found: found.model_copy(update=update))
+    wait_no_longer(site, destination.id)
 
 
 def is_waiting(next_try: datetime | None, now: datetime) -> bool:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from pyrage.x25519 import Identity
 
 from fastcms.backups import receiving
-from fastcms.backups.copies import Checked, Copy, save_copies
+from fastcms.backups.copies import Checked, Copy, note_checked
 from fastcms.backups.encryption import opened
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import data_paths, explained
@@ -165,7 +165,7 @@ def note_readable(site: Site, source: Source, object_name: str) -> None:
     """Note of an encrypted copy of this site's that it was decrypted, and sound."""
     copy = source.sent.get(object_name)
     if copy is not None and copy.is_encrypted:
-        save_copies(site, [copy._replace(checked=Checked.DECRYPTED)])
+        note_checked(site, copy, Checked.DECRYPTED)
 
 
 def as_backup(incoming: IncomingFile, object_name: str) -> Backup:

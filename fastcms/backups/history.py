@@ -4,7 +4,7 @@ No restore touches it, and none needs it: see `history_file`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -268,7 +268,11 @@ def read_mark(site: Site, name: str) -> Any:
     Raises: BackupError.
     """
     with reading(site) as history:
-        row = history.execute("SELECT value FROM marks WHERE name = ?", [name]).fetchone()
+        return _read_mark(history, name)
+
+
+def _read_mark(history: sqlite3.Connection, name: str) -> Any:
+    row = history.execute("SELECT value FROM marks WHERE name = ?", [name]).fetchone()
     try:
         return None if row is None else json.loads(row[0])
     except ValueError as error:  # somebody has edited it
@@ -278,8 +282,17 @@ def read_mark(site: Site, name: str) -> Any:
 
 def write_mark(site: Site, name: str, value: Any) -> None:
     """Remember a JSON value under a name. Never raises: see `history_file`."""
+    change_mark(site, name, lambda _known: value)
+
+
+def change_mark(site: Site, name: str, change: Callable[[Any], Any]) -> None:
+    """Remember what becomes of the value that is remembered, in one transaction. Never raises, as above."""
     query = "INSERT OR REPLACE INTO marks VALUES (?, ?)"
-    write(site, name, lambda history: history.execute(query, [name, json.dumps(value)]))
+
+    def replace(history: sqlite3.Connection) -> None:
+        history.execute(query, [name, json.dumps(change(_read_mark(history, name)))])
+
+    write(site, name, replace)
 
 
 def _conditions(

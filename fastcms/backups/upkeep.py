@@ -24,7 +24,8 @@ from fastcms.backups import (
     tasks,
 )
 from fastcms.backups.backup_notes import VerificationLevel
-from fastcms.backups.copying import copy_missing, keep_copying
+from fastcms.backups.copy_workers import keep_copying
+from fastcms.backups.copying import copy_missing
 from fastcms.backups.delivery import HeartbeatSignal
 from fastcms.backups.folder import data_paths
 from fastcms.backups.history import Run, RunKind

@@ -14,7 +14,9 @@ from fastcms.backups.copies import (
     copies_by_filename,
     forget_copies,
     list_copies,
+    note_checked,
     save_copies,
+    wait_no_longer,
 )
 from fastcms.backups.history_file import damaged_history, history_path
 from fastcms.config import Settings
@@ -120,6 +122,34 @@ def test_copies_come_back_as_they_were_saved(settings: Settings) -> None:
     assert copies_by_filename(site, [copy(1).filename]) == {copy(1).filename: [copy(1), copy(1, "bbbbbbbb")]}
     forget_copies(site, [copy(1)])
     assert list_copies(site, destination="aaaaaaaa") == [whole]
+
+
+def test_what_was_found_out_of_a_copy_is_noted_of_no_other(settings: Settings) -> None:
+    site = new_site(settings)
+    sent = copy(1, sha256="ab", state=CopyState.COPIED)
+    by_now = sent._replace(state=CopyState.FAILED, reason="It looks altered.")
+    others = [copy(2), copy(3, sha256="ef")]
+    save_copies(site, [by_now, *others])
+    note_checked(site, sent, Checked.DECRYPTED)
+    for other in others:
+        note_checked(site, other._replace(sha256=None), Checked.DECRYPTED)
+    assert list_copies(site) == [*reversed(others), by_now._replace(checked=Checked.DECRYPTED)]
+
+
+def test_nothing_but_the_next_try_is_changed_when_nobody_waits_any_longer(settings: Settings) -> None:
+    site = new_site(settings)
+    waiting = copy(1, next_try="2026-11-23T12:00:00Z", attempts=3)
+    elsewhere = copy(1, "bbbbbbbb", next_try="2026-11-23T12:00:00Z")
+    save_copies(site, [waiting, elsewhere, copy(2)])
+    wait_no_longer(site, "aaaaaaaa")
+    assert list_copies(site) == [copy(2), waiting._replace(next_try=None), elsewhere]
+
+
+def test_a_mark_is_changed_as_it_is_by_then(settings: Settings) -> None:
+    site = new_site(settings)
+    for _ in range(2):
+        history.change_mark(site, "a", lambda known: [*(known or []), 1])
+    assert history.read_mark(site, "a") == [1, 1]
 
 
 def test_a_state_begins_once() -> None:

@@ -1,7 +1,9 @@
 """Copies of backups: made by themselves, proven, tried again, never half there, and removed by a policy."""
 
 import hashlib
+import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,7 @@ from pyrage.x25519 import Identity
 from fastcms.backups import (
     backup_notes,
     copy_retention,
+    copy_workers,
     copying,
     deletion,
     history,
@@ -40,6 +43,7 @@ from fastcms.backups.engine.progress import OnProgress
 from fastcms.backups.far_side import read_far_side
 from fastcms.backups.folder import data_paths
 from fastcms.backups.history import RunKind
+from fastcms.backups.history_file import history_path
 from fastcms.backups.job_files import JobState, cancel_job, list_jobs
 from fastcms.backups.schemas import Backup
 from fastcms.backups.sending import Sending, send
@@ -372,6 +376,54 @@ def test_what_cannot_be_reached_is_tried_ever_more_seldom(
     copy_missing(site)
     assert the_copy(site).state == CopyState.COPIED
     assert read_far_side(site, the_destination(site), utc_now()).attempts == 0
+
+
+def test_an_error_that_nobody_expected_is_told_and_tried_ever_more_seldom(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    service.create_backup(site)
+
+    def fail(_store: FolderStore) -> object:
+        raise UnicodeEncodeError("utf-8", "\udce9", 0, 1, "surrogates not allowed")
+
+    monkeypatch.setattr(FolderStore, "list", fail)
+    for _ in range(2):
+        copy_missing(site)
+    state = show_destination(site, the_destination(site).id)
+    assert "could not be looked at" in (state.reason or "")
+    assert read_far_side(site, the_destination(site), utc_now()).attempts == 1
+    assert the_copy(site).state == CopyState.FAILED
+
+
+def test_what_every_round_finds_is_logged_once_for_each_destination(
+    make_site: Callable[..., Site], far: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    site = make_site(backup_destinations=f"file://{far} file://{far.parent}/other")
+    history_path(site).unlink(missing_ok=True)
+    history_path(site).mkdir(parents=True)
+    for _ in range(3):
+        copy_missing(site)
+    assert "".join(capfd.readouterr()).count("Reading the history of backups") == 2
+
+
+def test_one_process_at_a_time_looks_what_is_missing(make_site: Callable[..., Site]) -> None:
+    """In each round of all workers, for with thousands of backups it takes a while."""
+    site = make_site()
+    service.create_backup(site)
+    workers: dict[str, threading.Thread] = {}
+    copy_workers._start_workers(site, workers)
+    for worker in workers.values():
+        worker.join()
+    assert len(workers) == 1
+    others: dict[str, threading.Thread] = {}
+    copy_workers._start_workers(site, others)
+    assert others == {}
+    before = time.time() - copy_workers._TICK_SECONDS
+    os.utime(copying.lock_of(site, the_destination(site)).path, (before, before))
+    copy_workers._start_workers(site, others)
+    assert len(others) == 1
+    others.popitem()[1].join()
 
 
 def test_what_needs_somebody_is_tried_seldom_or_when_somebody_says_so(
