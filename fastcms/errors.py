@@ -18,7 +18,7 @@ FastCMSError(message, hint, code)
   │   · UnusableSafetyCopyError · RolledBackError
   └ StoreError(is_permanent)
     ├ StoreUnreachableError · StoreDeniedError · StoreMissingError · StoreFullError · StoreClockError
-    └ StoredObjectMissingError · StoredObjectChangedError
+    └ StoreCrowdedError · StoredObjectMissingError · StoredObjectChangedError
 
 A message says what happened and to which file; a hint says what to do. `code` is stable: programs may
 compare it. `STATUS` is the only place that knows about HTTP statuses and exit codes.
@@ -303,6 +303,13 @@ class StoreFullError(StoreError):
     """The store has no space left, or the account's quota is used up."""
 
     code = "store_full"
+
+
+class StoreCrowdedError(StoreError):
+    """There are more objects in the folder than anybody should look through."""
+
+    code = "store_crowded"
+    is_permanent = True
 
 
 class StoreClockError(StoreError):

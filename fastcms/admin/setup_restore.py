@@ -28,7 +28,7 @@ from fastcms.backups.origin import Origin
 from fastcms.backups.restore_preview import expected_downtime_seconds
 from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.service import list_backups
-from fastcms.backups.stored import StoredBackups, find_newest, find_stored, list_stored
+from fastcms.backups.stored import StoredBackups, find_stored, list_stored, suggest
 from fastcms.backups.stores.addresses import open_store, parse_address
 from fastcms.errors import FastCMSError, TooManyAttemptsError, status_of
 from fastcms.noting import note
@@ -148,7 +148,7 @@ class SetupRestore:
         if error is not None and fields.get("address") and stored is None:
             stored = await in_thread(_list_again, fields)
         latest = await in_thread(_find_latest, site)
-        newest = find_newest(stored) if stored and any(not item.problem for item in stored.items) else None
+        newest = suggest(stored.items) if stored else None
         return self.show(
             request,
             "setup_restore.html",

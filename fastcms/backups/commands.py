@@ -27,6 +27,7 @@ from fastcms.backups.schemas import (
 from fastcms.backups.sources import open_source
 from fastcms.backups.stored import list_stored, split_address
 from fastcms.backups.stored_terminal import (
+    MOST_SHOWN,
     IdentityOption,
     find_import_keys,
     is_elsewhere,
@@ -115,11 +116,11 @@ def verify_backup(
 ) -> None:
     """Restore a backup into a scratch folder, as a test, and read the site; nothing is changed."""
     with errors_as_exit_codes(as_json=as_json):
+        level = VerificationLevel.LIGHT if light else VerificationLevel.FULL
         if is_elsewhere(filename):
-            site, task = _verifying_elsewhere(context, filename, identity)
+            site, task = _verifying_elsewhere(context, filename, identity, level)
         else:
             site = site_of(context)
-            level = VerificationLevel.LIGHT if light else VerificationLevel.FULL
             task = tasks.verifying(site, filename, who(), level=level)
         with progress_bar() as show:
             verified = jobs.run(site, task, show)
@@ -134,14 +135,14 @@ def verify_backup(
 
 
 def _verifying_elsewhere(
-    context: typer.Context, address: str, identity: Path | None
+    context: typer.Context, address: str, identity: Path | None, level: VerificationLevel
 ) -> tuple[Site, jobs.Task[VerifiedBackup]]:
     site = peek_site(context)
     note(filename=split_address(address)[1])  # not what was typed: there may be a password in it
     target = open_target(site, address, identity)
     object_name = require_object_name(target, "verify")
     make_folders(site.settings.data_dir, site.settings.backups_dir)
-    return site, tasks.verifying_stored(site, target.source, object_name, who())
+    return site, tasks.verifying_stored(site, target.source, object_name, who(), level=level)
 
 
 def _show_trial(trial: Trial) -> None:
@@ -194,7 +195,7 @@ def list_backups(
 
 def _list_elsewhere(context: typer.Context, destination: str, *, as_json: bool) -> None:
     place, _name = split_address(destination)
-    stored = list_stored(open_source(peek_site(context), place, ()).store)
+    stored = list_stored(open_source(peek_site(context), place, ()).store, per_page=MOST_SHOWN)
     if as_json:
         print_json(stored.model_dump(mode="json"))
     else:

@@ -2,17 +2,21 @@
 
 import re
 import shlex
+import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from pydantic import BaseModel
 
 from fastcms.backups.encryption import looks_encrypted
-from fastcms.backups.service import time_of
+from fastcms.backups.service import CLOCKS_MAY_DIFFER, time_of
 from fastcms.backups.stores.base import BackupStore, StoredObject
+from fastcms.database import utc_now
 from fastcms.errors import BackupNotFoundError, StoredObjectMissingError
 
+PER_PAGE = 100
 _NAME = re.compile(r"(backup_\d{8}_\d{6}\.zip)(\.age)?", re.ASCII)
 _ZIP_MAGIC = b"PK\x03\x04"
 _HEAD_BYTES = 32
@@ -20,6 +24,7 @@ _READERS = 8
 _REMEMBERED = 10_000
 
 _known_heads: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
+_remembering = threading.Lock()
 
 
 class StoredBackup(BaseModel):
@@ -37,33 +42,34 @@ class StoredBackup(BaseModel):
 
 
 class StoredBackups(BaseModel):
-    """The backups in one place, newest first."""
+    """A page of the backups in one place, newest first; `total` and `size_bytes` are those of all pages."""
 
     place: str
     items: list[StoredBackup]
     total: int
+    size_bytes: int
 
 
-def list_stored(store: BackupStore) -> StoredBackups:
+def list_stored(store: BackupStore, page: int = 1, per_page: int = PER_PAGE) -> StoredBackups:
     """List the backups in a store, newest first. Other people's objects are left out.
 
+    Each one of the page is looked into, none of the others: there may be thousands, and each is a request.
     Raises: StoreError.
     """
-    objects = [found for found in store.list() if _time_of(found.name) is not None]
+    objects = _list_objects(store)
+    shown = objects[(page - 1) * per_page : page * per_page]
     with ThreadPoolExecutor(_READERS) as readers:
-        heads = list(readers.map(lambda found: _read_head(store, found), objects))
-    items = [_describe(found, head) for found, head in zip(objects, heads, strict=True) if head is not None]
-    items.sort(key=lambda item: (item.created, item.object_name), reverse=True)
-    return StoredBackups(place=store.place, items=items, total=len(items))
+        items = [item for item in readers.map(lambda found: _look_into(store, found), shown) if item]
+    size_bytes = sum(found.size_bytes for found in objects)
+    return StoredBackups(place=store.place, items=items, total=len(objects), size_bytes=size_bytes)
 
 
 def find_stored(store: BackupStore, object_name: str) -> StoredBackup:
     """One backup in a store. Raises: BackupNotFoundError; StoreError."""
-    found = require_object(store, object_name)
-    head = _read_head(store, found)
-    if head is None:
+    stored = _look_into(store, require_object(store, object_name))
+    if stored is None:
         raise _not_found(store, object_name)
-    return _describe(found, head)
+    return stored
 
 
 def require_object(store: BackupStore, object_name: str) -> StoredObject:
@@ -74,16 +80,33 @@ def require_object(store: BackupStore, object_name: str) -> StoredObject:
     return found
 
 
-def find_newest(stored: StoredBackups) -> StoredBackup:
-    """The newest one that looks right. Raises: BackupNotFoundError."""
-    newest = next((item for item in stored.items if item.problem is None), None)
-    if newest is None:
-        what = "usable backup" if stored.items else "backup"
-        raise BackupNotFoundError(
-            f"There is no {what} in {stored.place}.",
-            hint="Is it the right bucket, and the right prefix or folder? Backups lie directly in it.",
-        )
-    return newest
+def find_newest(store: BackupStore) -> StoredBackup:
+    """The newest one that looks right; one from the future only if there is no other.
+
+    Raises: BackupNotFoundError; StoreError.
+    """
+    objects = _list_objects(store)
+    for found in sorted(objects, key=lambda found: is_from_the_future(found.name)):
+        stored = _look_into(store, found)
+        if stored is not None and stored.problem is None:
+            return stored
+    what = "usable backup" if objects else "backup"
+    raise BackupNotFoundError(
+        f"There is no {what} in {store.place}.",
+        hint="Is it the right bucket, and the right prefix or folder? Backups lie directly in it.",
+    )
+
+
+def suggest(items: Sequence[StoredBackup]) -> StoredBackup | None:
+    """The one among those on a page that somebody most probably wants."""
+    usable = [item for item in items if item.problem is None]
+    return min(usable, key=lambda item: is_from_the_future(item.object_name), default=None)
+
+
+def is_from_the_future(object_name: str) -> bool:
+    """Whether a clock was wrong when it was made, or is wrong here, or somebody else has named it."""
+    created = _time_of(object_name)
+    return created is not None and created > utc_now() + CLOCKS_MAY_DIFFER
 
 
 def locate(place: str, object_name: str) -> str:
@@ -119,11 +142,24 @@ def _time_of(object_name: str) -> datetime | None:
     return time_of(match[1]) if match else None
 
 
+def _list_objects(store: BackupStore) -> list[StoredObject]:
+    """Those that are called like backups, newest first."""
+    named = [(created, found) for found in store.list() if (created := _time_of(found.name)) is not None]
+    named.sort(key=lambda each: (each[0], each[1].name), reverse=True)
+    return [found for _created, found in named]
+
+
+def _look_into(store: BackupStore, found: StoredObject) -> StoredBackup | None:
+    """What an object is by its first bytes; None when it has gone meanwhile."""
+    head = _read_head(store, found)
+    return None if head is None else _describe(found, head)
+
+
 def _read_head(store: BackupStore, found: StoredObject) -> bytes | None:
     """An object's first bytes, asked for once per version; None when it has gone meanwhile."""
     key = (store.place, found.name, found.version)
-    if key in _known_heads:
-        return _known_heads[key]
+    if (known := _known_heads.get(key)) is not None:
+        return known
     try:
         head = (
             b"".join(store.read(found.name, 0, min(_HEAD_BYTES, found.size_bytes)))
@@ -132,9 +168,10 @@ def _read_head(store: BackupStore, found: StoredObject) -> bytes | None:
         )
     except StoredObjectMissingError:
         return None
-    _known_heads[key] = head
-    while len(_known_heads) > _REMEMBERED:
-        _known_heads.popitem(last=False)
+    with _remembering:
+        _known_heads[key] = head
+        while len(_known_heads) > _REMEMBERED:
+            _known_heads.popitem(last=False)
     return head
 
 

@@ -5,7 +5,7 @@ All of them wait for another machine, in threads of which the rest of the server
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from fastcms.accounts.api import client_address
@@ -21,7 +21,7 @@ from fastcms.backups.origin import Origin
 from fastcms.backups.restore_schemas import StagedRestore
 from fastcms.backups.schemas import BackupDetails
 from fastcms.backups.sources import open_destination_source, open_readable
-from fastcms.backups.stored import StoredBackups, list_stored
+from fastcms.backups.stored import PER_PAGE, StoredBackups, list_stored
 from fastcms.backups.verification_report import VerifiedBackup
 from fastcms.errors import PasswordRequiredError
 from fastcms.pages import in_waiting_thread
@@ -48,11 +48,18 @@ class RestoreStoredRequest(FetchRequest):
 
 
 @router.get("")
-async def list_stored_backups(site: CurrentSite, destination_id: str, _caller: Reader) -> StoredBackups:
+async def list_stored_backups(
+    site: CurrentSite,
+    destination_id: str,
+    _caller: Reader,
+    page: Annotated[int, Query(ge=1, le=10**9)] = 1,
+    per_page: Annotated[int, Query(ge=1, le=500)] = PER_PAGE,
+) -> StoredBackups:
     """List the backups that a destination keeps, newest first, whoever has put them there."""
 
     def ask() -> StoredBackups:
-        return list_stored(open_destination_source(site, find_destination(site, destination_id), ()).store)
+        source = open_destination_source(site, find_destination(site, destination_id), ())
+        return list_stored(source.store, page, per_page)
 
     return await in_waiting_thread(ask)
 

@@ -7,7 +7,7 @@ from fastcms.backups.commands import progress_bar
 from fastcms.backups.fetching import require_key
 from fastcms.backups.schemas import BackupDetails
 from fastcms.backups.stored import StoredBackup, find_newest, find_stored, list_stored, locate
-from fastcms.backups.stored_terminal import Target, require_object_name, show_stored, warn_of
+from fastcms.backups.stored_terminal import MOST_SHOWN, Target, require_object_name, show_stored, warn_of
 from fastcms.site import Site, make_folders
 from fastcms.terminal import messages, require_answer, who
 
@@ -52,9 +52,8 @@ def _choose(target: Target, *, latest: bool, as_json: bool) -> StoredBackup:
     store = target.source.store
     if target.object_name is not None:
         return find_stored(store, target.object_name)
-    stored = list_stored(store)
     if not latest:
         if not as_json:
-            show_stored(stored)
+            show_stored(list_stored(store, per_page=MOST_SHOWN))
         require_object_name(target, "restore")
-    return find_newest(stored)
+    return find_newest(store)

@@ -12,11 +12,10 @@ from fastcms.backups.fetching import Source
 from fastcms.backups.schemas import Backup
 from fastcms.backups.service import list_backups
 from fastcms.backups.sources import find_keys, open_destination_source
-from fastcms.backups.stored import StoredBackup, find_stored, list_stored
+from fastcms.backups.stored import PER_PAGE, StoredBackup, find_stored, list_stored
 from fastcms.errors import InvalidInputError
 from fastcms.site import Site
 
-_PER_PAGE = 100
 _ALTERED = "not as large as what was copied there: somebody has changed it"
 
 
@@ -48,14 +47,12 @@ class StoredPage(NamedTuple):
 def list_page(site: Site, destination_id: str, page: int) -> StoredPage:
     """Ask a destination what it keeps. Raises: NotFoundError; StoreError; BackupError."""
     source, here = _open(site, destination_id), _list_here(site)
-    stored = list_stored(source.store)
-    page_count = max(-(-stored.total // _PER_PAGE), 1)
-    page = min(page, page_count)
-    shown = stored.items[(page - 1) * _PER_PAGE : page * _PER_PAGE]
-    size_bytes = sum(item.size_bytes for item in stored.items)
-    return StoredPage(
-        [_row_of(item, source, here) for item in shown], stored.total, size_bytes, page, page_count
-    )
+    stored = list_stored(source.store, page)
+    page_count = max(-(-stored.total // PER_PAGE), 1)
+    if page > page_count:
+        page, stored = page_count, list_stored(source.store, page_count)
+    rows = [_row_of(item, source, here) for item in stored.items]
+    return StoredPage(rows, stored.total, stored.size_bytes, page, page_count)
 
 
 def find_row(site: Site, destination_id: str, object_name: str) -> StoredRow:

@@ -15,11 +15,19 @@ from fastcms.age_keys import is_readable_by_others
 from fastcms.backups.encryption import is_encrypted_file
 from fastcms.backups.fetching import Source
 from fastcms.backups.sources import find_keys, open_source
-from fastcms.backups.stored import StoredBackup, StoredBackups, is_object_name, locate, split_address
+from fastcms.backups.stored import (
+    StoredBackup,
+    StoredBackups,
+    is_from_the_future,
+    is_object_name,
+    locate,
+    split_address,
+)
 from fastcms.errors import InvalidInputError
 from fastcms.site import Site
 from fastcms.terminal import messages, output
 
+MOST_SHOWN = 1000  # each one is a request
 _DESTINATION_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 
 IdentityOption = Annotated[
@@ -106,8 +114,15 @@ def show_stored(stored: StoredBackups) -> None:
             f"[red]{item.problem}[/]" if item.problem else "",
         )
     output.print(table)
+    if (more := stored.total - len(stored.items)) > 0:
+        output.print(f"And {more:,} older ones.")
 
 
 def warn_of(stored: StoredBackup) -> None:
+    if is_from_the_future(stored.object_name):
+        messages.print(
+            f"[yellow]Warning:[/] {stored.object_name} is dated in the future: a clock was wrong when it was "
+            "made, or is wrong here, or somebody else has named it."
+        )
     if stored.problem:
         messages.print(f"[yellow]Warning:[/] {stored.object_name} is {stored.problem}.")

@@ -7,9 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fastcms.backups.stores import base, folder
 from fastcms.backups.stores.base import BackupStore
 from fastcms.backups.stores.folder import FolderStore
-from fastcms.errors import InvalidInputError, StoredObjectChangedError, StoredObjectMissingError
+from fastcms.errors import (
+    InvalidInputError,
+    StoreCrowdedError,
+    StoredObjectChangedError,
+    StoredObjectMissingError,
+)
 
 NAME = "backup_20250115_100000.zip"
 MIB = 1024**2
@@ -85,6 +91,18 @@ def test_objects_are_listed_by_name(store: BackupStore) -> None:
     for name in names:
         store.remove(name)
     assert store.list() == []
+
+
+def test_what_would_fill_the_memory_is_not_listed(
+    store: BackupStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (base, folder):
+        monkeypatch.setattr(module, "MOST_OBJECTS", 2)
+    for name in ("a", "b", "c"):
+        assert len(store.list()) < 3
+        store.put(name, [b"x"], 1)
+    with pytest.raises(StoreCrowdedError, match="more than 2 objects"):
+        store.list()
 
 
 def test_an_object_can_be_removed_twice(store: BackupStore) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from fastcms.errors import (
     InvalidInputError,
+    StoreCrowdedError,
     StoreDeniedError,
     StoredObjectChangedError,
     StoredObjectMissingError,
@@ -16,6 +17,7 @@ from fastcms.errors import (
 
 # What is read at once; more is never held in memory while reading.
 CHUNK_BYTES = 1024**2
+MOST_OBJECTS = 100_000
 # Surrogates stand for bytes that are no UTF-8: a folder may have such names.
 _UNUSABLE_NAME = re.compile(r"\.|[^/]*[/\x00-\x1f\x7f\\\ud800-\udfff]", re.DOTALL)
 _LONGEST_NAME_BYTES = 200
@@ -53,7 +55,7 @@ class BackupStore(Protocol):
         """All complete objects directly in this place, by name, also those that others have put there.
 
         Names that no object of ours may have are left out: hidden ones, and those with control characters
-        or with bytes that are no UTF-8.
+        or with bytes that are no UTF-8. More than MOST_OBJECTS are refused.
         """
 
     def find(self, name: str) -> StoredObject | None: ...
@@ -88,6 +90,15 @@ def is_usable(name: str) -> bool:
 def require_name(name: str) -> None:
     if not is_usable(name):
         raise InvalidInputError(f"{name[:100]!r} cannot be the name of a stored object.")
+
+
+def require_few(place: str, count: int) -> None:
+    """Refuse a listing that would fill the memory. Raises: StoreCrowdedError."""
+    if count > MOST_OBJECTS:
+        raise StoreCrowdedError(
+            f"There are more than {MOST_OBJECTS:,} objects directly in {place}: too many to look through.",
+            hint="Name a folder for backups alone in the address, such as s3://bucket/backups.",
+        )
 
 
 def missing_object(place: str, name: str) -> StoredObjectMissingError:

@@ -14,17 +14,19 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import FileIO
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from fastcms.backups.stores.base import (
     CHUNK_BYTES,
+    MOST_OBJECTS,
     PutResult,
     StoredObject,
     check_store,
     exactly,
     is_usable,
     missing_object,
+    require_few,
     require_name,
 )
 from fastcms.durability import fsync_folder, is_full_disk, sync
@@ -66,7 +68,8 @@ class FolderStore:
 
     def list(self) -> list[StoredObject]:
         with self._explained():
-            names = sorted(path.name for path in self._folder.iterdir())
+            names = sorted(path.name for path in islice(self._folder.iterdir(), MOST_OBJECTS + 1))
+        require_few(self.place, len(names))
         return [stored for name in filter(is_usable, names) if (stored := self._look_at(name))]
 
     def find(self, name: str) -> StoredObject | None:

@@ -24,6 +24,7 @@ from fastcms.backups.stores.base import (
     exactly,
     is_usable,
     missing_object,
+    require_few,
     require_name,
 )
 from fastcms.backups.stores.clouds import Patience, Spot, open_client
@@ -55,6 +56,7 @@ class ObjectStore:
     def list(self) -> list[StoredObject]:
         with explained(self.place):
             found = obstore.list_with_delimiter(self._asking)["objects"]
+        require_few(self.place, len(found))
         stored = [_as_stored(meta) for meta in found if is_usable(meta["path"])]
         return sorted(stored, key=lambda each: each.name)
 

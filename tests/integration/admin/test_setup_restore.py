@@ -165,6 +165,19 @@ def test_an_encrypted_backup_is_listed_fetched_prepared_and_after_a_restart_one_
     after.client.__exit__(None, None, None)
 
 
+def test_of_many_the_newest_are_shown_and_none_from_the_future_is_suggested(
+    proven: Browser, far: Path, archive: Path
+) -> None:
+    for number in range(100):
+        (far / f"backup_20200101_0000{number:02}.zip").write_bytes(b"PK\x03\x04")
+        (far / f"backup_20200101_0001{number:02}.zip").write_bytes(b"PK\x03\x04")
+    (far / "backup_99981231_235959.zip").write_bytes(b"PK\x03\x04")
+    shown = proven.send(f"{PAGE}/list", {"address": far.as_uri()}, page=PAGE).text
+    assert len(re.findall(r'type="radio" name="filename"', shown)) == 100
+    assert "These are the newest 100." in shown
+    assert re.findall(r'value="(backup_[^"]*)" checked', shown) == [f"{archive.name}.age"]
+
+
 def test_what_goes_wrong_is_said_on_the_page_and_nothing_is_left(
     proven: Browser, new: Site, far: Path, archive: Path
 ) -> None:

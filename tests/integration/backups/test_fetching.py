@@ -15,6 +15,7 @@ from fastcms.backups.engine.progress import Progress, ignore_progress
 from fastcms.backups.fetching import Source
 from fastcms.backups.origin import read_origin
 from fastcms.backups.schemas import Backup, BackupKind
+from fastcms.backups.stored_terminal import warn_of
 from fastcms.backups.stores.base import StoredObject
 from fastcms.backups.stores.folder import FolderStore
 from fastcms.errors import (
@@ -139,18 +140,46 @@ def test_backups_are_listed_newest_first_by_what_they_are_and_others_objects_lef
     assert listed.total == 6
     assert listed.items[0].filename == archive.name
     assert listed.items[0].size_bytes == encrypted.stat().st_size
-    assert stored.find_newest(listed).object_name == encrypted.name
+    assert stored.suggest(listed.items) == listed.items[0]
 
 
 def test_the_newest_is_one_that_is_what_it_is_called(archive: Path, far: Path) -> None:
     store = source_of(far).store
     with pytest.raises(BackupNotFoundError, match="no backup in"):
-        stored.find_newest(stored.list_stored(store))
+        stored.find_newest(store)
     shutil.copy(archive, far / "backup_20990101_000000.zip.age")
     with pytest.raises(BackupNotFoundError, match="no usable backup in"):
-        stored.find_newest(stored.list_stored(store))
+        stored.find_newest(store)
     shutil.copy(archive, far)
-    assert stored.find_newest(stored.list_stored(store)).object_name == archive.name
+    assert stored.find_newest(store).object_name == archive.name
+
+
+def test_one_from_the_future_is_the_newest_only_if_there_is_no_other(
+    far: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = source_of(far).store
+    (far / "backup_99981231_235959.zip").write_bytes(b"PK\x03\x04")
+    future = stored.find_newest(store)
+    assert (future.filename, stored.suggest([future])) == ("backup_99981231_235959.zip", future)
+    warn_of(future)
+    assert "in the future" in "".join(capsys.readouterr())
+    (far / "backup_20200101_000000.zip").write_bytes(b"PK\x03\x04")
+    newest = stored.find_newest(store)
+    assert newest.filename == "backup_20200101_000000.zip"
+    assert stored.suggest([future, newest]) == newest
+
+
+def test_only_what_is_shown_is_looked_into(far: Path) -> None:
+    names = [f"backup_20200101_{number:06}.zip" for number in range(10, 60)]
+    for name in names:
+        (far / name).write_bytes(b"PK\x03\x04")
+    store = BreakingStore("file:///far", far, 0)
+    page = stored.list_stored(store, page=2, per_page=5)
+    assert [item.filename for item in page.items] == names[-6:-11:-1]
+    assert (page.total, page.size_bytes, len(store.reads)) == (50, 200, 5)
+    assert stored.list_stored(store, page=11, per_page=5).items == []
+    assert stored.find_newest(store).filename == names[-1]
+    assert len(store.reads) == 6
 
 
 def test_what_an_object_is_is_asked_for_once_until_it_changes(encrypted: Path, far: Path) -> None:

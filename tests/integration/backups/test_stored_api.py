@@ -56,6 +56,8 @@ def test_what_is_there_is_listed_for_those_who_may_read(
     reader = TestClient(client.app, headers={"Authorization": f"Bearer {token}"})
     (item,) = reader.get(url).json()["items"]
     assert (item["object_name"], item["is_encrypted"]) == (stored.name, True)
+    assert reader.get(f"{url}?page=2&per_page=1").json()["items"] == []
+    assert reader.get(f"{url}?per_page=501").status_code == 422
     assert editor.get(url).status_code == 403
     assert reader.post(f"{url}/{stored.name}/fetch").status_code == 403
     assert reader.post(f"{url}/{stored.name}/restore").status_code == 403
