@@ -139,7 +139,8 @@ def _prove(
 def _was_removed(store: BackupStore, there: StoredObject) -> bool:
     """Remove what was put there, if it is still that. Where that cannot be, the reason why is less urgent."""
     with suppress(StoreError):
-        if store.find(there.name) == there:
+        found = store.find(there.name)
+        if found is not None and found.version == there.version:
             store.remove(there.name)
             return True
     return False
