@@ -239,7 +239,7 @@ def _settings(facts: Facts) -> Iterator[Reason]:
         yield attention(
             "settings_unreadable",
             facts.settings_problem,
-            "Set again what you had changed, such as the keys that copies are encrypted to, the time and whom to "
+            "Set again what you had changed, such as the keys that copies are encrypted to, and whom to "
             "tell: `fastcms backup set`. The file is kept beside the new one.",
         )
     if facts.settings.schedule == OFF:
