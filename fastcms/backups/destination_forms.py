@@ -14,6 +14,7 @@ _EVERYTHING = {"keep_last": "0"}
 KEEPS = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 # What is sent and never comes back into the form.
 SECRETS = ("secret_key", "sas_token")
+UNENCRYPTED = "unencrypted"
 _WRITE = {
     "endpoint": "write it like https://s3.example.com, without a name or password",
     "region": "write it like eu-central-1",
@@ -70,10 +71,15 @@ def shown_values(address: Address) -> dict[str, str]:
     return {**place, **address.options, "keeping": keeping}
 
 
-def read_new(kind: Kind, sent: Mapping[str, str]) -> NewDestination:
-    """What a form says. Raises: InvalidInputError, naming each field that makes no sense."""
+def read_new(kind: Kind, sent: Mapping[str, str], *, must_choose: bool = False) -> NewDestination:
+    """What a form says. `must_choose`: copies would leave as they are, and somebody has to want that.
+
+    Raises: InvalidInputError, naming each field that makes no sense.
+    """
     options = {name: sent[name] for name in (*_OPTIONS[kind], "limit") if sent.get(name)} | _policy(sent)
     problems = [*_find_place_problems(kind, sent), *_find_problems(kind, sent, options)]
+    if must_choose and sent.get(UNENCRYPTED) != "yes":
+        problems.append((UNENCRYPTED, "make a key first, or tick that copies may leave unencrypted"))
     if problems:
         errors: list[dict[str, object]] = [{"field": name, "message": text} for name, text in problems]
         raise InvalidInputError("Not everything makes sense: look at what is marked below.", errors=errors)

@@ -136,20 +136,22 @@ class NewDestinationPage(Page):
 
     @route("", name="backup-destinations-new")
     async def index(self, request: Request) -> Response:
-        return _render_form(self, request, _kind_of(request.query_params.get("kind", "")), {})
+        kind = _kind_of(request.query_params.get("kind", ""))
+        return _render_form(self, request, kind, {}, is_encrypted=await _is_encrypted(request))
 
     @route("", methods=["POST"], name="backup-destinations-add")
     async def add(self, request: Request) -> Response:
         """Try a place, and add it if it works; else the form comes back as it was typed, without secrets."""
         sent = await _sent(request)
         kind, name = _kind_of(sent.get("kind", "")), get_visitor(request).name
+        is_encrypted = await _is_encrypted(request)
         try:
-            address, credentials = read_new(kind, sent)
+            address, credentials = read_new(kind, sent, must_choose=not is_encrypted)
             state = await in_waiting_thread(
                 elsewhere.try_and_add, get_site(request), address, credentials, name
             )
         except FastCMSError as error:
-            return _render_form(self, request, kind, sent, error=error)
+            return _render_form(self, request, kind, sent, error=error, is_encrypted=is_encrypted)
         works = await in_thread(_describe_works, get_site(request), state.place)
         show_message(request, f"Added. {works} Copying begins within a minute.", "success")
         return see_other(str(request.url_for("admin:backup-destination", destination_id=state.id)))
@@ -163,8 +165,12 @@ def _render_form(
     *,
     destination_id: str = "",
     error: FastCMSError | None = None,
+    is_encrypted: bool = False,
 ) -> Response:
-    """The form of a destination, new or with this id; what is secret never comes back."""
+    """The form of a destination, new or with this id; what is secret never comes back.
+
+    A new one asks how copies are to leave the machine, unless that `is_encrypted` already.
+    """
     if error is not None:
         note(refusal=error.message)
     return page.render(
@@ -173,6 +179,8 @@ def _render_form(
         status=422 if error else 200,  # of a 502, proxies would show a page of their own
         title="Change a destination" if destination_id else "Add a destination",
         destination_id=destination_id,
+        is_encrypted=is_encrypted,
+        keys_url=_keys_url(request),
         kind=kind,
         kinds=list(Kind),
         values={name: value for name, value in values.items() if name not in SECRETS},
@@ -184,6 +192,10 @@ def _render_form(
 async def _sent(request: Request) -> dict[str, str]:
     form = await read_form(request)
     return {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+
+
+async def _is_encrypted(request: Request) -> bool:
+    return bool((await in_thread(read_settings, get_site(request))).encrypt_to)
 
 
 def _keys_url(request: Request) -> str:

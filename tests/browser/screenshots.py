@@ -339,6 +339,9 @@ def _try_a_dead_server(page: Page) -> None:
     page.get_by_label("Bucket").fill("club-backups")
     page.get_by_label("Access key ID").fill("the-key")
     page.get_by_label("Secret access key").fill("its secret")
+    plainly = page.get_by_label("Copy unencrypted")
+    if plainly.count():
+        plainly.check()
     page.get_by_role("button", name="Add and test").click()
     page.get_by_role("alert").wait_for()
 

@@ -8,6 +8,7 @@ import pytest
 from pyrage.x25519 import Identity
 
 from fastcms.backups import copying, elsewhere, encryption, service
+from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.destinations import add_destination, list_destinations
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
 from fastcms.backups.schemas import Backup
@@ -19,6 +20,8 @@ from tests.object_servers import ObjectServer
 PAGE = "/backups/destinations"
 NEW = f"{PAGE}/new"
 KEY = Identity.generate()
+# Ticked by whoever has no key.
+PLAINLY = {"unencrypted": "yes"}
 
 
 @pytest.fixture
@@ -65,6 +68,7 @@ def test_a_folder_is_tested_then_added_and_removed_again(
     admin_browser: Browser, site: Site, far: Path
 ) -> None:
     form = {"kind": "file", "path": str(far), "keeping": "own", "keep_last": "3", "limit": "5 MB"}
+    form |= PLAINLY
     added = admin_browser.send(NEW, form).text
     assert f"Added. {far.as_uri()} takes backups, lists them, and gives them back." in added
     assert "the newest 3" in added
@@ -83,6 +87,34 @@ def test_a_folder_is_tested_then_added_and_removed_again(
     assert f"Removed {far.as_uri()} as a place" in told
 
 
+def test_copies_leave_unencrypted_only_where_somebody_has_said_so(
+    admin_browser: Browser, site: Site, far: Path
+) -> None:
+    form = {"kind": "file", "path": str(far)}
+    assert "Make a key first" in admin_browser.open(PAGE).text
+    assert "Encrypt copies before they leave" in admin_browser.open(NEW).text
+    refused = admin_browser.send(NEW, form)
+    assert refused.status_code == 422
+    assert "Make a key first, or tick that copies may leave unencrypted." in refused.text
+    assert list_destinations(site) == []
+    change_settings(site, {"encrypt_to": [str(KEY.to_public())]})
+    assert 'name="unencrypted"' not in admin_browser.open(NEW).text
+    assert "Added." in admin_browser.send(NEW, form).text
+
+
+def test_plain_copies_are_replaced_as_the_page_of_keys_says(
+    admin_browser: Browser, site: Site, page: str, far: Path
+) -> None:
+    change_settings(site, {"encrypt_to": [str(KEY.to_public())]})
+    assert "1 copy that was made before is not encrypted" in admin_browser.open("/backups/keys").text
+    (plain,) = far.glob("backup_*.zip")
+    plain.unlink()
+    admin_browser.send(f"{page}/test", {}, page=page)
+    copying.copy_missing(site)
+    assert [path.name for path in far.glob("backup_*")] == [f"{plain.name}.age"]
+    assert "1 copy that was made before" not in admin_browser.open("/backups/keys").text
+
+
 def test_what_fails_its_test_is_not_added_and_comes_back_without_its_secrets(
     admin_browser: Browser, site: Site, s3_server: ObjectServer
 ) -> None:
@@ -95,6 +127,7 @@ def test_what_fails_its_test_is_not_added_and_comes_back_without_its_secrets(
         "access_key": "typed-key-id",
         "secret_key": "typed-secret",
         "keeping": "all",
+        **PLAINLY,
     }
     refused = admin_browser.send(NEW, form)
     assert refused.status_code == 422
@@ -145,7 +178,7 @@ def test_what_fails_its_test_is_not_added_and_comes_back_without_its_secrets(
 def test_what_makes_no_sense_is_marked_where_it_was_typed(
     admin_browser: Browser, site: Site, form: dict[str, str], problems: list[str]
 ) -> None:
-    refused = admin_browser.send(NEW, form)
+    refused = admin_browser.send(NEW, form | PLAINLY)
     assert refused.status_code == 422
     assert refused.text.count("invalid-feedback") == len(problems)
     for problem in problems:
