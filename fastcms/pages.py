@@ -21,6 +21,7 @@ _MAX_FORM_FIELDS = 5000
 _MAX_FORM_BYTES = 32 * 1024**2
 _MAX_DIGITS = 9  # of a page's number
 _WAITING = CapacityLimiter(8)
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -110,6 +111,11 @@ def require_scope(request: Request, scope: str) -> None:
 def get_site(request: Request) -> Site:
     """The site; unlike `web.get_site` it is for the dashboard, which is an application of its own."""
     return cast("Site", request.app.state.site)
+
+
+def can_be_overheard(request: Request) -> bool:
+    """Whether others on the way could read what is typed into a page, or shown by it."""
+    return request.url.scheme != "https" and request.url.hostname not in _THIS_MACHINE
 
 
 def in_words(error: FastCMSError) -> str:

@@ -21,18 +21,30 @@ from fastcms.accounts.setup_visit import (
 )
 from fastcms.age_keys import parse_identities
 from fastcms.backups import jobs, receiving, restoring, tasks
-from fastcms.backups.fetching import Source, require_key
+from fastcms.backups.fetching import Source
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
 from fastcms.backups.job_words import phases_of
 from fastcms.backups.origin import Origin
 from fastcms.backups.restore_preview import expected_downtime_seconds
 from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.service import list_backups
-from fastcms.backups.stored import StoredBackups, find_stored, list_stored, suggest
+from fastcms.backups.sources import find_given_keys, require_readable
+from fastcms.backups.stored import StoredBackup, StoredBackups, list_stored, suggest
 from fastcms.backups.stores.addresses import open_store, parse_address
-from fastcms.errors import FastCMSError, TooManyAttemptsError, status_of
+from fastcms.backups.stores.base import BackupStore
+from fastcms.errors import FastCMSError, StoreError, TooManyAttemptsError, status_of
 from fastcms.noting import note
-from fastcms.pages import form_text, get_site, in_read, in_thread, in_words, read_form, see_other
+from fastcms.pages import (
+    can_be_overheard,
+    form_text,
+    get_site,
+    in_read,
+    in_thread,
+    in_waiting_thread,
+    in_words,
+    read_form,
+    see_other,
+)
 from fastcms.site import Site
 
 # What a form of three fields has for the credentials of each kind of store, by the stores' own names.
@@ -43,6 +55,8 @@ _NAMES = {
     "file": (None, None),
 }
 _FIELDS = ("address", "endpoint", "access_key", "secret_key", "identity")
+_SECRETS = ("secret_key", "identity")  # no page repeats them
+_KEY = "What was typed as the key"
 _HERE = "admin:setup-restore"
 _FORMS = ("code", "list", "start", "cancel", "restart")
 SETUP_RESTORE_ROUTES = ("setup-restore", *(f"setup-restore-{name}" for name in _FORMS))
@@ -112,8 +126,9 @@ class SetupRestore:
 
     @for_setup_visitors
     async def list_stored(self, request: Request, _visitor: Caller) -> Response:
-        source = await in_thread(_open_source, await _read_fields(request))
-        return await self.choose(request, stored=await in_thread(list_stored, source.store))
+        return await self.choose(
+            request, stored=await in_waiting_thread(_list_stored, await _read_fields(request))
+        )
 
     @for_setup_visitors
     async def start(self, request: Request, visitor: Caller) -> Response:
@@ -123,7 +138,7 @@ class SetupRestore:
         is_here = await form_text(request, "is_here") == "yes"
         prepare = _task_for_local if is_here else _task_for_stored
         fields = {} if is_here else await _read_fields(request)
-        task = await in_thread(prepare, site, name, visitor, **fields)
+        task = await in_waiting_thread(prepare, site, name, visitor, **fields)
         await in_thread(jobs.start, site, task)
         return see_other(str(request.url_for(_HERE)))
 
@@ -145,17 +160,18 @@ class SetupRestore:
         """What runs, or waits for a restart, or else what could be restored."""
         site = get_site(request)
         fields = await _read_fields(request) if request.method == "POST" else {}
-        if error is not None and fields.get("address") and stored is None:
-            stored = await in_thread(_list_again, fields)
+        if error is not None and fields.get("address") and not isinstance(error, StoreError):
+            stored = await in_waiting_thread(_list_again, fields)
         latest = await in_thread(_find_latest, site)
-        newest = suggest(stored.items) if stored else None
+        newest = _find_chosen(stored, await form_text(request, "filename")) if stored else None
         return self.show(
             request,
             "setup_restore.html",
             error=error,
             stored=stored,
             newest=newest,
-            fields=fields,
+            fields={name: value for name, value in fields.items() if name not in _SECRETS},
+            can_be_overheard=can_be_overheard(request),
             local=await in_thread(list_backups, site),
             restore=await in_thread(restoring.restore_status, site),
             job=latest if latest and latest.is_running else None,
@@ -195,8 +211,9 @@ def _task_for_local(site: Site, filename: str, visitor: Caller) -> jobs.Task[Any
 
 
 def _task_for_stored(site: Site, object_name: str, visitor: Caller, **fields: str) -> jobs.Task[Any]:
-    source = _open_source(fields)
-    require_key(find_stored(source.store, object_name), source.store.place, source.identities)
+    keys = find_given_keys(site, fields["identity"], _KEY)
+    source = Source(_open_store(fields), keys)
+    require_readable(source, object_name)
 
     def approve(filename: str) -> Origin | None:
         return receiving.find_origin(site, filename)
@@ -204,7 +221,7 @@ def _task_for_stored(site: Site, object_name: str, visitor: Caller, **fields: st
     return tasks.staging_of_fetched(site, source, object_name, visitor.name, approve=approve)
 
 
-def _open_source(fields: dict[str, str]) -> Source:
+def _open_store(fields: dict[str, str]) -> BackupStore:
     """Raises: InvalidInputError."""
     text, endpoint = fields["address"], fields["endpoint"]
     if endpoint and "endpoint=" not in text:
@@ -212,15 +229,26 @@ def _open_source(fields: dict[str, str]) -> Source:
     address = parse_address(text)
     given = zip(_NAMES[address.scheme], (fields["access_key"], fields["secret_key"]), strict=True)
     credentials = {name: value for name, value in given if name is not None and value}
-    identity = fields["identity"]
-    keys = parse_identities(identity.splitlines(), "What was typed as the key") if identity else ()
-    return Source(open_store(address, credentials), keys)
+    return open_store(address, credentials)
+
+
+def _list_stored(fields: dict[str, str]) -> StoredBackups:
+    """Raises: InvalidInputError, also for a key that is none; StoreError."""
+    if fields["identity"]:
+        parse_identities(fields["identity"].splitlines(), _KEY)
+    return list_stored(_open_store(fields))
+
+
+def _find_chosen(stored: StoredBackups, object_name: str) -> StoredBackup | None:
+    """What was chosen before something went wrong, or else the newest that looks right."""
+    chosen = next((item for item in stored.items if item.object_name == object_name), None)
+    return chosen or suggest(stored.items)
 
 
 def _list_again(fields: dict[str, str]) -> StoredBackups | None:
     """What was there to choose from before something went wrong; None if that is it."""
     try:
-        return list_stored(_open_source(fields | {"identity": ""}).store)
+        return list_stored(_open_store(fields))
     except FastCMSError:
         return None
 

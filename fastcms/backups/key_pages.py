@@ -16,6 +16,7 @@ from fastcms.errors import ConflictError, FastCMSError, InvalidInputError
 from fastcms.noting import note
 from fastcms.pages import (
     Page,
+    can_be_overheard,
     errors_as_messages,
     form_text,
     get_site,
@@ -24,8 +25,6 @@ from fastcms.pages import (
     in_words,
 )
 from fastcms.site import Site
-
-_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class KeysPage(Page):
@@ -95,8 +94,7 @@ class KeysPage(Page):
     async def _show(self, request: Request, error: FastCMSError | None = None) -> Response:
         found = await in_thread(copy_keys.describe_encryption, get_site(request))
         problem, status = (in_words(error), 422) if error else ("", 200)
-        can_be_overheard = request.url.scheme != "https" and request.url.hostname not in _THIS_MACHINE
-        facts = {"encryption": found, "problem": problem, "can_be_overheard": can_be_overheard}
+        facts = {"encryption": found, "problem": problem, "can_be_overheard": can_be_overheard(request)}
         return self.render(request, "backup_keys.html", status=status, **facts)
 
     def _show_pair(self, request: Request, *, problem: str = "", **facts: Any) -> Response:

@@ -65,8 +65,10 @@ def test_a_site_comes_back_on_the_set_up_page_of_a_new_one(
     assert find_barriers(page, "/admin/setup/restore") == []
     page.set_viewport_size(DESKTOP)
     page.get_by_label("Address").fill(far.as_uri())
+    page.get_by_label("Secret key").fill("of no folder")
     page.get_by_role("button", name="Show what is there").click()
     expect(page.get_by_role("radio")).to_be_checked()
+    expect(page.get_by_label("Secret key")).to_have_value("of no folder")  # which no answer repeats
     page.get_by_role("button", name="Fetch, check and prepare").click()
     expect(page.get_by_role("alert")).to_contain_text("there is no key to decrypt it with")
     page.get_by_label("Key to decrypt with").fill(str(KEY))

@@ -15,8 +15,10 @@ from fastcms.accounts.dependencies import SESSION_COOKIE
 from fastcms.accounts.setup_visit import SETUP_COOKIE
 from fastcms.backups import encryption, service
 from fastcms.backups.job_files import Job, list_jobs
+from fastcms.backups.stores.folder import FolderStore
 from fastcms.config import Settings
 from fastcms.database import utc_now
+from fastcms.errors import StoreUnreachableError
 from fastcms.main import create_app
 from fastcms.site import Site, new_site
 from fastcms.startup import serve_site
@@ -165,6 +167,37 @@ def test_an_encrypted_backup_is_listed_fetched_prepared_and_after_a_restart_one_
     after.client.__exit__(None, None, None)
 
 
+def test_the_servers_own_key_is_used_where_none_is_typed(
+    proven: Browser, new: Site, far: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_path = far.parent / "key.txt"
+    key_path.write_text(str(KEY))
+    key_path.chmod(0o600)
+    monkeypatch.setitem(new.settings.__dict__, "backup_identity", key_path)
+    assert "Without one, the server's own is used" in proven.open(PAGE).text
+    fields = {"address": far.as_uri(), "filename": f"{archive.name}.age"}
+    proven.send(f"{PAGE}/start", fields, page=PAGE)
+    assert wait_for_job(new).state == "succeeded"
+
+
+def test_who_types_keys_is_warned_where_others_could_read_them(proven: Browser) -> None:
+    assert "did not come by <code>https://" in proven.open(PAGE).text
+
+
+def test_a_store_that_does_not_answer_is_not_asked_twice(
+    proven: Browser, far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fail(_store: FolderStore, *_arguments: object) -> None:
+        asked.append(1)
+        raise StoreUnreachableError("No connection.", hint="Wait.")
+
+    monkeypatch.setattr(FolderStore, "list", fail)
+    assert "No connection." in proven.send(f"{PAGE}/list", {"address": far.as_uri()}, page=PAGE).text
+    assert len(asked) == 1
+
+
 def test_of_many_the_newest_are_shown_and_none_from_the_future_is_suggested(
     proven: Browser, far: Path, archive: Path
 ) -> None:
@@ -190,7 +223,15 @@ def test_what_goes_wrong_is_said_on_the_page_and_nothing_is_left(
     assert "What was typed as the key holds no secret key" in said("list", fields | {"identity": "age1x"})
     assert "there is no key to decrypt it with" in said("start", fields)
     assert "There is no backup" in said("start", fields | {"filename": "backup_20200101_000000.zip"})
-    assert f'value="{archive.name}.age"' in said("start", fields)  # to choose again
+    assert f'value="{archive.name}.age" checked' in said("start", fields)  # to choose again
+    older = fields | {
+        "filename": "backup_20250115_100000.zip",
+        "identity": "age1x",
+        "secret_key": "typed-secret",
+    }
+    again = said("start", older)
+    assert 'value="backup_20250115_100000.zip" checked' in again
+    assert not any(secret in again for secret in ("age1x", "typed-secret"))
     assert list_jobs(new) == []
     said("start", fields | {"identity": str(Identity.generate())})
     assert wait_for_job(new).error is not None

@@ -107,6 +107,12 @@ def test_every_command_that_takes_long_is_a_job(stopped: Site, tmp_path: Path) -
     ]
 
 
+def test_a_copy_is_verified_as_lightly_as_was_asked_for(stopped: Site) -> None:
+    filename = service.list_backups(stopped)[0].filename
+    address = f"{stopped.settings.backups_dir.absolute().as_uri()}/{filename}"
+    assert answer(stopped, "verify", address, "--light")[1]["level"] == "light"
+
+
 def test_verifying_says_what_is_wrong(stopped: Site) -> None:
     path = Path(service.list_backups(stopped)[0].path)
     path.write_bytes(path.read_bytes()[:-100])
