@@ -124,7 +124,7 @@ def test_the_servers_own_key_opens_it_and_a_plain_archive_needs_none(
 
 
 @pytest.mark.parametrize(
-    "change", [lambda sealed: sealed[:-1], lambda sealed: sealed[:-9] + b"x" + sealed[-8:]]
+    "change", [lambda sealed: sealed[:-1], lambda sealed: sealed[:-9] + bytes([sealed[-9] ^ 1]) + sealed[-8:]]
 )
 def test_what_is_damaged_is_refused_and_removed(
     client: TestClient, site: Site, archive: bytes, change: Any
