@@ -20,6 +20,7 @@ from fastcms.backups.pruning import policy_of
 from fastcms.backups.retention import Policy
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import list_backups
+from fastcms.backups.stored import is_object_name
 from fastcms.backups.stores.base import StoredObject
 from fastcms.database import format_utc
 from fastcms.errors import ConfigError
@@ -70,8 +71,11 @@ def policy_there(site: Site, destination: Destination) -> Policy:
     return destination.policy or policy_of(read_settings(site))
 
 
-def require_known_settings(site: Site) -> BackupSettings:
+def require_known_settings(site: Site, there: Collection[str] = ()) -> BackupSettings:
     """What copies are made with, for one of them. Encryption never ends by itself.
+
+    there: the names of what a destination has by now. After a restore on a new machine, they are all that is
+    left to tell that copies were encrypted.
 
     Raises: ConfigError while it is not known whether copies are to be encrypted; BackupError.
     """
@@ -79,10 +83,12 @@ def require_known_settings(site: Site) -> BackupSettings:
         settings = require_settings(site)
     except ConfigError as error:
         raise ConfigError(f"Nothing is copied: {error.message}", hint=error.hint, code=error.code) from error
-    if not settings.encrypt_to and "encrypt_to" not in changed_settings(site) and has_encrypted(site):
+    if settings.encrypt_to or "encrypt_to" in changed_settings(site):
+        return settings
+    if has_encrypted(site) or any(is_object_name(name) and name.endswith(".age") for name in there):
         raise ConfigError(
-            "Nothing is copied: there is no key to encrypt copies to any more, and nobody has turned "
-            "encryption off.",
+            "Nothing is copied: the copies that are there are encrypted, this site has no key to encrypt to, and "
+            "nobody has turned encryption off.",
             hint="Set the public keys again: `fastcms backup set encrypt_to age1...`. If copies are to leave "
             'this machine as they are, say so: `fastcms backup set encrypt_to ""`. Both can be done at '
             "/admin/backups/keys in the dashboard, too.",

@@ -151,6 +151,7 @@ def _look(site: Site, destination: Destination, copies: list[Copy]) -> _There | 
         require_known_settings(site)
         store = open_destination(site, destination)
         stored = {stored.name: stored for stored in store.list()}
+        require_known_settings(site, stored)
     except Exception as raised:  # noqa: BLE001 - whatever it is, the destination's state says so
         error = _as_told(raised, f"{destination.place} could not be looked at.")
         found = change_far_side(site, destination, now, lambda found: unusable(found, error, now))
@@ -172,7 +173,7 @@ def _copy_all(there: _There) -> Iterator[Run]:
         if copy is None or is_waiting(read_far_side(site, destination, now).next_try, now):
             return
         try:  # before each: a round may last for days
-            settings = require_known_settings(site)
+            settings = require_known_settings(site, there.stored)
         except ConfigError:  # the next look says so
             return
         latest: Job | None = None

@@ -347,6 +347,19 @@ def test_settings_that_are_begun_anew_do_not_end_encryption(
     assert names_in(far) == ["backup_20261123_100000.zip.age", "backup_20261123_110000.zip"]
 
 
+def test_a_site_that_came_back_without_its_keys_copies_nothing_in_plain_beside_what_is_encrypted(
+    make_site: Callable[..., Site], far: Path
+) -> None:
+    (far / "backup_20261101_020000.zip.age").write_bytes(b"age-encryption.org/v1\n")
+    site = make_site()
+    make_backup(site, NOON - HOUR)
+    assert copy_missing(site) == []
+    assert show_destination(site, the_destination(site).id).code == "encryption_lost"
+    change_settings(site, {"encrypt_to": [str(Identity.generate().to_public())]})
+    copy_missing(site)
+    assert names_in(far) == ["backup_20261101_020000.zip.age", "backup_20261123_110000.zip.age"]
+
+
 def test_what_cannot_be_reached_is_tried_ever_more_seldom(
     make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
 ) -> None:
