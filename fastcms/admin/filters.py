@@ -27,6 +27,11 @@ def utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def next_try(moment: datetime) -> str:
+    """When something is tried again, as the end of a sentence; a time that has come is not told."""
+    return f"The next try is at {utc_minute(moment)}" if moment > utc_now() else "It is tried again now"
+
+
 def utc_minute(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
@@ -74,6 +79,7 @@ ALL = {
     "ago": ago,
     "utc": utc,
     "utc_minute": utc_minute,
+    "next_try": next_try,
     "at_home": at_home,
     "size": size,
     "duration": duration,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 
 from pydantic import BaseModel
 
@@ -127,6 +128,13 @@ def list_states(site: Site, now: datetime | None = None) -> list[DestinationStat
     now = now or utc_now()
     found = list_destinations(site)
     return [_look_up(site, destination, now) for destination in found]
+
+
+def mark_copies(states: Iterable[DestinationState]) -> str:
+    """What changes whenever a copy comes, goes or fails, or a destination is found otherwise."""
+    unsteady = {"known_since", "uncopied_since"}  # before the first look, they are now
+    texts = [state.model_dump_json(exclude=unsteady) for state in states]
+    return sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def list_all(site: Site) -> DestinationList:

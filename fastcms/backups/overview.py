@@ -1,12 +1,12 @@
 """What the dashboard says first: whether the site is safe, and when the next backup comes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from humanize import naturaltime
 
 from fastcms.backups.backup_settings import read_settings
-from fastcms.backups.elsewhere import Elsewhere
+from fastcms.backups.elsewhere import Elsewhere, NewestCopy
 from fastcms.backups.plain_times import say_when_next
 from fastcms.backups.schemas import Backup
 from fastcms.backups.status import Status, Success, describe_status
@@ -20,10 +20,12 @@ class Overview(NamedTuple):
     """`next_run` is in words, None when it is not known; `is_anybody_told`: of what goes wrong.
 
     `copied` says where the newest backup is, beside this machine; None when that cannot be looked at.
+    `is_encrypted`: there is a key to which copies are encrypted from now on.
     """
 
     status: Status
     copied: str | None
+    is_encrypted: bool
     is_scheduled: bool
     next_run: str | None
     is_anybody_told: bool
@@ -36,6 +38,7 @@ def look_over(site: Site, backups: Sequence[Backup] | None = None) -> Overview:
     return Overview(
         status=status,
         copied=say_copied(status.elsewhere, status.last_success) if status.elsewhere else None,
+        is_encrypted=bool(settings.encrypt_to),
         is_scheduled=settings.schedule != OFF,
         next_run=say_when_next(status.next_run, settings.timezone, now) if status.next_run else None,
         is_anybody_told=bool(settings.notify_urls),
@@ -61,5 +64,15 @@ def say_copied(elsewhere: Elsewhere, newest: Success | None) -> str:
         return f"The newest one is not copied yet; at {label} is the one made {made}"
     behind = [label for label in found if label not in current]
     when = naturaltime(utc_now() - max(copy.since for copy in current.values()))
-    said = f"Copied to {join_words(list(current))} {when}"
+    said = f"{_say_where(current)} {when}"
     return f"{said}, but not yet to {join_words(behind)}" if behind else said
+
+
+def _say_where(copies: Mapping[str, NewestCopy]) -> str:
+    ways = {copy.is_encrypted for copy in copies.values()}
+    if len(ways) == 1:
+        return f"Copied, {'encrypted' if True in ways else 'not encrypted'}, to {join_words(list(copies))}"
+    named = [
+        f"{label} ({'encrypted' if copy.is_encrypted else 'not encrypted'})" for label, copy in copies.items()
+    ]
+    return f"Copied to {join_words(named)}"

@@ -12,6 +12,7 @@ from fastcms.backups import jobs, loss, pinning, restoring, service, tasks
 from fastcms.backups.answers import archive_answer
 from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.days import list_days
+from fastcms.backups.elsewhere import list_states, mark_copies
 from fastcms.backups.folder import try_to_see
 from fastcms.backups.job_files import Job, JobKind, cancel_job, list_jobs
 from fastcms.backups.job_words import phases_of
@@ -199,5 +200,5 @@ def _look_at_jobs(site: Site) -> dict[str, Any]:
         "running": [job for job in found if job.is_running],
         # Copies begin by themselves: they are shown beside the backups, and nobody is told of each.
         "latest_ended": next((job.id for job in ended if job.kind is not JobKind.COPY), ""),
-        "latest_copied": next((job.id for job in ended if job.kind is JobKind.COPY), ""),
+        "copies_mark": mark_copies(try_to_see(list_states, site) or []),
     }

@@ -1,10 +1,17 @@
 """How the dashboard writes times and sizes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fastcms.admin.filters import at_home
+from fastcms.admin.filters import at_home, next_try
+from fastcms.database import utc_now
+
+
+def test_a_next_try_whose_time_has_come_is_told_no_time() -> None:
+    now = utc_now()
+    assert next_try(now - timedelta(seconds=1)) == "It is tried again now"
+    assert next_try(now + timedelta(hours=1)).startswith("The next try is at ")
 
 
 @pytest.mark.parametrize(

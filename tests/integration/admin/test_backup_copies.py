@@ -1,6 +1,7 @@
 """Where the copies of backups are, on the pages that show backups."""
 
 import re
+import shutil
 import threading
 from collections.abc import Iterable
 from html import unescape
@@ -8,15 +9,19 @@ from pathlib import Path
 
 import pytest
 from httpx2 import Response
+from pyrage.x25519 import Identity
 
 from fastcms.backups import backup_notes, jobs, receiving, service
+from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.copies import CopyState, forget_copies, list_copies
 from fastcms.backups.copying import copy_missing
-from fastcms.backups.elsewhere import add_destination, remove_destination
+from fastcms.backups.destinations import list_destinations
+from fastcms.backups.elsewhere import add_destination, remove_destination, try_destination
 from fastcms.backups.schemas import Backup
 from fastcms.backups.stores.base import PutResult
 from fastcms.backups.stores.folder import FolderStore
 from fastcms.config import Settings
+from fastcms.errors import StoreError
 from fastcms.site import Site
 from tests.integration.admin.conftest import Browser
 
@@ -59,10 +64,40 @@ def test_the_list_and_the_top_say_where_each_backup_is(
     assert f"{near} : waiting to be copied waiting" in before
     copy_missing(site)
     page = text_of(admin_browser.open("/backups"))
-    assert re.search(rf"{near} : copied copied \S+", page)
+    assert re.search(rf"{near} : copied copied [^,]+, not encrypted", page)
     assert f"failed: The folder of {near.parent}/away does not exist." in page
-    assert re.search(rf"Copied to {near} .*, but not yet to {near.parent}/away\.", page)
+    assert re.search(rf"Copied, not encrypted, to {near} .*, but not yet to {near.parent}/away\.", page)
     assert "Open the destinations" in page
+
+
+def test_an_open_page_learns_of_what_failed(
+    admin_browser: Browser, site: Site, backup: Backup, near: Path
+) -> None:
+    def mark() -> str:
+        (found,) = re.findall(r'data-copies-mark="(\w+)"', admin_browser.open("/backups/jobs").text)
+        return found
+
+    copy_missing(site)
+    before = mark()
+    assert mark() == before
+    shutil.rmtree(near)
+    (destination,) = [found for found in list_destinations(site) if found.place == near.as_uri()]
+    with pytest.raises(StoreError):
+        try_destination(site, destination.id)
+    assert mark() != before
+
+
+def test_the_page_says_whether_copies_are_encrypted(admin_browser: Browser, site: Site, near: Path) -> None:
+    page = admin_browser.open("/backups")
+    assert "Encrypt copies" in page.text
+    assert "/admin/backups/keys" in page.text
+    change_settings(site, {"encrypt_to": [str(Identity.generate().to_public())]})
+    service.create_backup(site)
+    copy_missing(site)
+    said = text_of(admin_browser.open("/backups"))
+    assert re.search(rf"Copied, encrypted, to {near}", said)
+    assert re.search(rf"{near} : copied copied [^,]+, encrypted", said)
+    assert "See the keys" in said
 
 
 def test_the_page_of_a_backup_says_why_it_is_not_copied_and_tries_again(

@@ -29,13 +29,13 @@ def at(
     return AtPlace(label, label, is_destination, state, copy if state else None)
 
 
-def destination(place: str, newest: datetime | None) -> DestinationState:
+def destination(place: str, newest: datetime | None, *, is_encrypted: bool = False) -> DestinationState:
     values: dict[str, Any] = dict.fromkeys(DestinationState.model_fields)
     copy = newest and NewestCopy(
         filename=NAME,
         created=newest,
         since=utc_now() - timedelta(minutes=5),
-        is_encrypted=False,
+        is_encrypted=is_encrypted,
         checked=None,
     )
     return DestinationState.model_construct(**values | {"id": place, "place": place, "newest_copy": copy})
@@ -103,6 +103,9 @@ def test_a_line_says_where_the_newest_backup_is() -> None:
     assert said(destination("file:///a", None)) == "No backup is copied yet"
     assert said(destination("file:///a", None), newest=False) == "There is nothing to copy yet"
     here, old = destination("file:///a", newest), destination("s3://b", newest - timedelta(days=2))
-    assert said(here) == "Copied to /a 5 minutes ago"
-    assert said(here, old) == "Copied to /a 5 minutes ago, but not yet to s3://b"
+    assert said(here) == "Copied, not encrypted, to /a 5 minutes ago"
+    secret = destination("s3://c", newest, is_encrypted=True)
+    assert said(secret) == "Copied, encrypted, to s3://c 5 minutes ago"
+    assert said(here, secret) == "Copied to /a (not encrypted) and s3://c (encrypted) 5 minutes ago"
+    assert said(here, old) == "Copied, not encrypted, to /a 5 minutes ago, but not yet to s3://b"
     assert said(old).startswith("The newest one is not copied yet; at s3://b is the one made ")

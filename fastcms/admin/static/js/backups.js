@@ -8,7 +8,7 @@
         const jobs = [...found.querySelectorAll("[data-job-id]")].filter((job) => !isHere(job.dataset.jobId));
         jobs.forEach((job) => box.append(job.closest(".card")));
         window.showJobs(box);
-        if (jobs.length) refresh();
+        return jobs.length > 0;
     }
 
     // The sentence on top says that a backup is being made; a second one would be refused.
@@ -22,7 +22,7 @@
         });
     }
 
-    // Copies come and go by themselves: what the list says of them is exchanged, and nothing else.
+    // Copies come, go and fail by themselves: what the list says of them is exchanged, and nothing else.
     async function refreshCopies() {
         const names = [...document.querySelectorAll("[data-copies]")].map((lines) => ["of", lines.dataset.copies]);
         if (!names.length) return;
@@ -31,7 +31,6 @@
         fresh?.querySelectorAll("[data-copies]").forEach((lines) => {
             document.querySelector(`[data-copies="${CSS.escape(lines.dataset.copies)}"]`)?.replaceWith(lines);
         });
-        if (fresh) refresh();
     }
 
     // A piece of the page as it is now; none after the visitor was logged out.
@@ -64,10 +63,11 @@
             const latest = found.dataset.latestEnded;
             const isOwn = isHere(latest);
             const copying = (piece) => [...piece.querySelectorAll('[data-job-done=""]')].map((job) => job.dataset.jobId).join();
-            const areCopiesNew = found.dataset.latestCopied !== box.dataset.latestCopied || copying(found) !== copying(box);
-            add(found);
-            box.dataset.latestCopied = found.dataset.latestCopied;
-            if (areCopiesNew) await refreshCopies();
+            const areCopiesNew = found.dataset.copiesMark !== box.dataset.copiesMark || copying(found) !== copying(box);
+            const areJobsNew = add(found);
+            // Both at once: what they say of the same moment agrees.
+            if (areCopiesNew || areJobsNew) await Promise.all([refreshCopies(), refresh()]);
+            box.dataset.copiesMark = found.dataset.copiesMark;
             if (latest !== box.dataset.latestEnded && !isOwn) noticeChange();
             box.dataset.latestEnded = latest;
         } catch { /* the server is away: boxes of jobs say so */ }
