@@ -293,6 +293,11 @@ def _future(facts: Facts) -> Iterator[Reason]:
         )
 
 
+def _with_place(place: str, text: str) -> str:
+    """Name the place, unless the text does already: addresses are long."""
+    return text if place in text else f"{place}: {text}"
+
+
 def _destinations(facts: Facts) -> Iterator[Reason]:
     elsewhere = facts.elsewhere
     if elsewhere is not None and elsewhere.problem is not None:
@@ -301,9 +306,11 @@ def _destinations(facts: Facts) -> Iterator[Reason]:
         )
     for found in elsewhere.destinations if elsewhere else ():
         if found.failing_since is not None and facts.now - found.failing_since > WITHOUT_COPIES:
+            reason, since = found.reason or "", say_when(found.failing_since)
+            what = "No copy could be made" if found.place in reason else f"{found.place} could not be used"
             yield attention(
                 "destination_unreachable",
-                f"{found.place} could not be used since {say_when(found.failing_since)}: {found.reason}",
+                f"{what} since {since}: {reason}",
                 f"{found.hint} Then try it: `fastcms backup destination test {found.id}`.".strip(),
             )
 
@@ -315,11 +322,11 @@ def _copies_failed(facts: Facts) -> Iterator[Reason]:
             continue  # said already
         if found.failed_copy is not None or found.failing_since is not None:
             failed = found.failed_copy
-            what = f"{failed.filename} could not be copied to {found.place}" if failed else found.place
-            reason = found.reason or (failed.reason if failed else "")
+            reason = _with_place(found.place, found.reason or (failed.reason if failed else ""))
+            what = f"{failed.filename} could not be copied: {reason}" if failed else reason
             is_refused = found.needs_somebody or (failed is not None and failed.needs_somebody)
             code = "copy_refused" if is_refused else "copy_failed"
-            yield warning(code, f"{what}: {reason}", found.hint or (failed.hint if failed else ""))
+            yield warning(code, what, found.hint or (failed.hint if failed else ""))
 
 
 def _uncopied(facts: Facts) -> Iterator[Reason]:
@@ -349,7 +356,7 @@ def _copies_not_removed(facts: Facts) -> Iterator[Reason]:
         if found.prune_error is not None:
             yield warning(
                 "copies_not_removed",
-                f"{found.place}: {found.prune_error}",
+                _with_place(found.place, found.prune_error),
                 "Let the credentials remove what they have put there. If copies are to stay there for ever, "
                 "say so in the destination's address: `keep_last=0`.",
             )

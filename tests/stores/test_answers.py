@@ -75,8 +75,14 @@ def store_at(endpoint: str, scheme: str = "s3") -> ObjectStore:
 @pytest.mark.parametrize(
     ("scheme", "status", "body", "code", "words"),
     [
-        ("s3", 403, DENIED_BY_AWS, "store_denied", "403 SignatureDoesNotMatch"),
-        ("s3", 403, error_of("InvalidAccessKeyId"), "store_denied", "does not accept the credentials"),
+        (
+            "s3",
+            403,
+            DENIED_BY_AWS,
+            "store_denied",
+            "secret does not fit the key ID (it answered 403 SignatureDoesNotMatch)",
+        ),
+        ("s3", 403, error_of("InvalidAccessKeyId"), "store_denied", "knows no such access key ID"),
         ("s3", 403, error_of("AccessDenied"), "store_denied", "does not allow this"),
         ("s3", 400, error_of("ExpiredToken"), "store_denied", "does not accept the credentials"),
         ("s3", 403, error_of("RequestTimeTooSkewed"), "store_clock_wrong", "clock"),

@@ -50,6 +50,17 @@ _WRONG_KEY = _Meaning(
     "{place} does not accept the credentials",
     "See whether the key and the secret are complete, belong together, and are still valid.",
 )
+_UNKNOWN_KEY = _Meaning(
+    StoreDeniedError,
+    "{place} does not accept the credentials: it knows no such access key ID",
+    "See whether the access key ID is complete, belongs to this store, and was not deleted there.",
+)
+_WRONG_SECRET = _Meaning(
+    StoreDeniedError,
+    "{place} does not accept the credentials: the secret does not fit the key ID",
+    "The key ID is known there. Give its secret again, complete and without spaces; if it is lost, make "
+    "a new pair there.",
+)
 _FORBIDDEN = _Meaning(
     StoreDeniedError,
     "{place} does not allow this with these credentials",
@@ -108,15 +119,15 @@ _CODES: dict[str, _Meaning] = {
         (
             "AuthenticationFailed",
             "ExpiredToken",
-            "InvalidAccessKeyId",
             "InvalidAuthenticationInfo",
             "InvalidToken",
-            "SignatureDoesNotMatch",
             "invalid_client",
             "invalid_grant",
         ),
         _WRONG_KEY,
     ),
+    "InvalidAccessKeyId": _UNKNOWN_KEY,
+    "SignatureDoesNotMatch": _WRONG_SECRET,
     **dict.fromkeys(
         ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"), _REGION
     ),

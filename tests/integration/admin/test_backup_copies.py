@@ -74,8 +74,9 @@ def test_an_open_page_learns_of_what_failed(
     admin_browser: Browser, site: Site, backup: Backup, near: Path
 ) -> None:
     def mark() -> str:
-        (found,) = re.findall(r'data-copies-mark="(\w+)"', admin_browser.open("/backups/jobs").text)
-        return found
+        found = re.search(r'data-copies-mark="(\w+)"', admin_browser.open("/backups/jobs").text)
+        assert found
+        return found[1]
 
     copy_missing(site)
     before = mark()

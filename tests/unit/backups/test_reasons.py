@@ -230,3 +230,11 @@ def test_every_reason_is_documented() -> None:
     page = (REPOSITORY / "docs/backup-restore.md").read_text()
     documented = set(re.findall(r"^\| `(\w+)` \| (?:attention|warning) \|", page, re.MULTILINE))
     assert documented == {code for _, expected in CASES.values() for code in expected} | {"cannot_look"}
+
+
+@pytest.mark.parametrize("failing_since", [NOW - HOUR, NOW - 2 * DAY])
+def test_an_address_is_told_once(backup_settings: BackupSettings, failing_since: datetime) -> None:
+    away = {"failing_since": failing_since, "reason": "file:///far cannot be reached.", "hint": "Wait."}
+    for failed in (None, failed_copy(needs_somebody=False)):
+        (reason,) = reasons(backup_settings, elsewhere(failed_copy=failed, **away))
+        assert reason.message.count("file:///far") == 1
