@@ -32,6 +32,10 @@ def test_a_sheet_with_a_secret_and_three_places_is_one_page(chromium: Browser, t
     page.emulate_media(media="print")
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(overflow) == 0
+    words = {word.inner_text(): word.bounding_box() for word in page.locator("pre span").all()}
+    assert {"backup-key.txt", '"${NEWEST:?no'} <= set(words)
+    heights = [box["height"] for box in words.values() if box]
+    assert max(heights) < 1.5 * min(heights)  # no word is on two lines
     code = page.locator("svg").bounding_box()
     assert code is not None
     assert code["width"] > 70

@@ -1,6 +1,5 @@
 """Every command of the recovery sheet is typed as it is printed: with FastCMS, and where there is none."""
 
-import os
 import secrets
 import shutil
 import subprocess
@@ -34,12 +33,15 @@ class Sheet(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, _attrs: object) -> None:
+        if tag == "span":
+            return
         self._open = tag
         if tag == "pre":
             self.commands[self._heading].append("")
 
-    def handle_endtag(self, _tag: str) -> None:
-        self._open = ""
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "span":
+            self._open = ""
 
     def handle_data(self, data: str) -> None:
         if self._open == "h2":
@@ -94,34 +96,37 @@ def commands_of_sheet(folder: Path, destination: Destination, *, is_encrypted: b
     return Sheet((folder / "recovery-sheet.html").read_text()).commands
 
 
-def send(archive: Path, destination: Destination, key_path: Path) -> None:
-    """Put a backup at a destination, encrypted if there is a key, beside an older one that is none."""
-    suffix, content = "", archive.read_bytes()
-    if key_path.exists():
+def send(archive: Path, destination: Destination, key_path: Path, *, is_encrypted: bool) -> None:
+    """Put a backup at a destination, encrypted or not, beside an older one of the sheet's kind."""
+    content = archive.read_bytes()
+    if is_encrypted:
         public_key = key_path.read_text().split("public key: ")[1].split()[0]
         with encrypted([content], len(content), parse_recipients([public_key])) as stream:
-            suffix, content = ".age", b"".join(stream.chunks)
-    destination.put(f"{archive.name}{suffix}", content)
-    destination.put(f"backup_20200101_000000.zip{suffix}", b"not this one")
+            content = b"".join(stream.chunks)
+    destination.put(f"{archive.name}{'.age' if is_encrypted else ''}", content)
+    destination.put(f"backup_20200101_000000.zip{'.age' if key_path.exists() else ''}", b"not this one")
+    destination.put("zzz.txt", b"no backup")
 
 
-def type_in(folder: Path, commands: list[str], destination: Destination, path: str) -> str:
-    """Type commands in a folder, with the credentials that one has to fill in; each has to succeed."""
+def type_in(
+    folder: Path, commands: list[str], destination: Destination, path: str, *, succeeds: bool = True
+) -> str:
+    """Type commands in a folder, with credentials in place of the dots. All succeed, or the last fails."""
     typed = "\n".join(commands)
     for name, value in destination.credentials.items():
-        typed = typed.replace(f"export {name}=...", f"export {name}={value}")
+        typed = typed.replace(f"{name}=...", f"{name}={value}")
     assert "=..." not in typed
     done = subprocess.run(
-        ["bash", "-euo", "pipefail"],
+        ["bash", "-euo", "pipefail"] if succeeds else ["bash"],
         input=typed,
         cwd=folder,
-        env={"PATH": path, "HOME": str(folder)},
+        env={"PATH": path, "HOME": str(folder.parent)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{typed}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert (done.returncode == 0) is succeeds, f"{typed}\n{done.stdout}\n{done.stderr}"
+    return done.stdout if succeeds else done.stderr
 
 
 def contents_of(data_dir: Path) -> tuple[list[str], dict[str, bytes]]:
@@ -134,18 +139,35 @@ def contents_of(data_dir: Path) -> tuple[list[str], dict[str, bytes]]:
     return sorted(rows), files
 
 
-@pytest.mark.parametrize("is_encrypted", [True, False], ids=["encrypted", "plain"])
-def test_the_sheet_brings_a_site_back_where_there_is_no_fastcms(
-    is_encrypted: bool, destination: Destination, archive: Path, site: Site, tmp_path: Path
-) -> None:
-    (elsewhere := tmp_path / "elsewhere").mkdir()
-    commands = commands_of_sheet(elsewhere, destination, is_encrypted=is_encrypted)[WITHOUT]
-    send(archive, destination, elsewhere / "backup-key.txt")
+@pytest.fixture
+def path_without_fastcms(tmp_path: Path) -> str:
     (programs := tmp_path / "programs").mkdir()
     (programs / "rclone").symlink_to(PROGRAMS / "rclone")
     path = f"{programs}:/usr/bin:/bin"
     assert shutil.which("fastcms", path=path) is None
-    printed = type_in(elsewhere, commands, destination, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("has_key", "is_encrypted"),
+    [(True, True), (False, False), (True, False)],
+    ids=["encrypted", "plain", "plain after an encrypted one"],
+)
+def test_the_sheet_brings_a_site_back_where_there_is_no_fastcms(
+    *,
+    has_key: bool,
+    is_encrypted: bool,
+    destination: Destination,
+    archive: Path,
+    site: Site,
+    path_without_fastcms: str,
+    tmp_path: Path,
+) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    commands = commands_of_sheet(elsewhere, destination, is_encrypted=has_key)[WITHOUT]
+    send(archive, destination, elsewhere / "backup-key.txt", is_encrypted=is_encrypted)
+    (elsewhere / "backup_20240101_000000.zip").write_bytes(b"fetched on another day")
+    printed = type_in(elsewhere, commands, destination, path_without_fastcms)
     assert printed.splitlines()[-1] == "all files are whole"
     rows, files = contents_of(elsewhere / "data")
     assert (rows, files) == contents_of(site.settings.data_dir)
@@ -153,11 +175,28 @@ def test_the_sheet_brings_a_site_back_where_there_is_no_fastcms(
     assert (elsewhere / "data" / "app.db").stat().st_mode & 0o77 == 0
 
 
+def test_where_there_is_no_backup_the_sheet_stops_with_words(
+    destination: Destination, path_without_fastcms: str, tmp_path: Path
+) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    fetch, decrypt = commands_of_sheet(elsewhere, destination, is_encrypted=True)[WITHOUT][:2]
+    destination.put("zzz.txt", b"no backup")
+    there = sorted(elsewhere.iterdir())
+    for command, words in (
+        (fetch, "no backup was found there"),
+        (decrypt, "no backup is in this folder"),
+    ):
+        said = type_in(elsewhere, [command], destination, path_without_fastcms, succeeds=False)
+        assert words in said
+        assert sorted(elsewhere.iterdir()) == there
+
+
 def test_the_sheets_one_command_brings_a_site_back_with_fastcms(
     destination: Destination, archive: Path, site: Site, tmp_path: Path
 ) -> None:
     (elsewhere := tmp_path / "elsewhere").mkdir()
     commands = commands_of_sheet(elsewhere, destination, is_encrypted=True)[WITH]
-    send(archive, destination, elsewhere / "backup-key.txt")
-    type_in(elsewhere, commands, destination, f"{PROGRAMS}:{os.environ['PATH']}")
+    send(archive, destination, elsewhere / "backup-key.txt", is_encrypted=True)
+    (elsewhere / ".venv").symlink_to(PROGRAMS.parent)  # as `make install` leaves it
+    type_in(elsewhere, commands, destination, "/usr/bin:/bin")
     assert contents_of(elsewhere / "data") == contents_of(site.settings.data_dir)
