@@ -3,6 +3,7 @@
 Keys are X25519's and nothing newer: what leaves the machine must open with the age that any Linux has.
 """
 
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -14,6 +15,10 @@ from pyrage.x25519 import Identity, Recipient
 from fastcms.errors import InvalidInputError
 
 _SECRET_PREFIX = "AGE-SECRET-KEY-"
+_SECRET_LENGTH = 74
+_SECRET_START = re.compile(rf"(?={_SECRET_PREFIX}1)")
+# What phones and word processors make of a hyphen.
+_HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 _MAX_KEY_FILE_BYTES = 1_000_000
 # Longer headers than they make are not read either: see backups/encryption.py.
 _MAX_RECIPIENTS = 100
@@ -55,6 +60,16 @@ def check_public_keys(text: str) -> str:
     return text
 
 
+def check_key_path(path: Path | None) -> Path | None:
+    """The same path, unless it is a secret key itself: it would be told wherever a file is named.
+
+    Raises: ValueError, which does not repeat it.
+    """
+    if path is not None and _SECRET_PREFIX in str(path).upper():
+        raise ValueError("This is the key itself; name its file.")
+    return path
+
+
 def read_identities(path: Path) -> tuple[Identity, ...]:
     """The secret keys in a file as age-keygen writes it. Raises: InvalidInputError, which repeats no key."""
     try:
@@ -70,19 +85,44 @@ def read_identities(path: Path) -> tuple[Identity, ...]:
 
 
 def parse_identities(lines: Iterable[str], origin: str) -> tuple[Identity, ...]:
-    """Secret keys, one a line, with comments. Raises: InvalidInputError, which repeats no key."""
-    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    try:
-        identities = tuple(Identity.from_str(key) for key in keys)
-    except IdentityError:
-        identities = ()
-    if not identities:
+    """Secret keys, with comments, also as people type them: in small letters, with spaces, on two lines.
+
+    Raises: InvalidInputError, which repeats no key.
+    """
+    bare = ["".join(line.removeprefix("\ufeff").split()) for line in lines]
+    typed = "".join(line for line in bare if not line.startswith("#")).translate(_HYPHENS).upper()
+    before, *keys = _SECRET_START.split(typed)
+    if before or not keys:
+        hint = (
+            f"It has a line that begins with {_SECRET_PREFIX}1, as on the recovery sheet; lines with # "
+            "before them are comments."
+        )
+        if typed.startswith("AGE1"):
+            hint += " What begins with age1 is the public key, which opens nothing."
         raise InvalidInputError(
             f"{origin} holds no secret key of age, or something else beside it.",
-            hint=f"It has a line that begins with {_SECRET_PREFIX}1; lines with # before them are comments.",
+            hint=hint,
             code="key_file_invalid",
         )
-    return identities
+    return tuple(
+        _parse_identity(key, origin, f"secret key number {number}" if len(keys) > 1 else "secret key")
+        for number, key in enumerate(keys, 1)
+    )
+
+
+def _parse_identity(key: str, origin: str, name: str) -> Identity:
+    try:
+        return Identity.from_str(key)
+    except IdentityError:
+        what = "a character is wrong"
+        if len(key) != _SECRET_LENGTH:
+            what = f"it has {len(key)} characters instead of {_SECRET_LENGTH}"
+        raise InvalidInputError(
+            f"{origin} has a {name} that is mistyped: {what}.",
+            hint="Compare it with the recovery sheet or the key file, character by character. "
+            f"After {_SECRET_PREFIX}1 there is no B, I, O or 1 in it: it may be an 8, an L, a 0 or a 7.",
+            code="key_file_invalid",
+        ) from None  # which may repeat the key one day
 
 
 def describe_key_file(identity: Identity, created: datetime) -> str:

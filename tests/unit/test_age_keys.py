@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pyrage.x25519 import Identity
 
-from fastcms.age_keys import is_readable_by_others, parse_recipients, read_identities
+from fastcms.age_keys import is_readable_by_others, parse_identities, parse_recipients, read_identities
 from fastcms.config import Settings, load_settings
 from fastcms.errors import ConfigError, InvalidInputError
 
@@ -59,11 +59,58 @@ def test_the_server_does_not_start_with_a_secret_key_in_its_settings(
     assert SECRET[20:] not in str(invalid.value)
 
 
+@pytest.mark.parametrize("text", [SECRET, SECRET.lower(), f"./{SECRET}"])
+def test_a_secret_key_in_place_of_its_file_is_refused_and_not_repeated(
+    text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FASTCMS_BACKUP_IDENTITY", text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert caught.value.message == "FASTCMS_BACKUP_IDENTITY: This is the key itself; name its file."
+    assert SECRET[20:].lower() not in str(caught.value.__cause__).lower()
+    monkeypatch.setenv("FASTCMS_BACKUP_IDENTITY", "/keys/age-secret-key.txt")
+    assert load_settings().backup_identity == Path("/keys/age-secret-key.txt")
+
+
 def test_a_key_file_is_read_with_comments_spaces_and_several_keys(tmp_path: Path) -> None:
     path = tmp_path / "key.txt"
     other = Identity.generate()
     path.write_text(f"# created: today\n\n  {SECRET} \r\n# the old one\n{other}\n")
     assert [str(key) for key in read_identities(path)] == [SECRET, str(other)]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        SECRET.lower(),
+        f"{SECRET[:30]}\n  {SECRET[30:]}\n",
+        " ".join(SECRET[at : at + 8] for at in range(0, len(SECRET), 8)),
+        SECRET.replace("-", "\u2013"),
+        f"\ufeff  # public key: {PUBLIC}\r\n{SECRET}\r\n",
+    ],
+    ids=["small letters", "two lines", "groups", "dashes", "byte order mark"],
+)
+def test_a_secret_key_is_understood_as_people_type_it(typed: str) -> None:
+    assert [str(key) for key in parse_identities(typed.splitlines(), "It")] == [SECRET]
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (SECRET[:40] + "Q" + SECRET[41:], "It has a secret key that is mistyped: a character is wrong."),
+        (SECRET.lower()[:-1], "It has a secret key that is mistyped: it has 73 characters instead of 74."),
+        (f"{SECRET}\n{SECRET}Q", "It has a secret key number 2 that is mistyped: it has 75 characters"),
+        (PUBLIC, "public key, which opens nothing"),
+        (f"# {SECRET}", "holds no secret key"),
+    ],
+)
+def test_a_mistyped_secret_key_is_called_so_and_not_repeated(typed: str, told: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_identities(typed.splitlines(), "It")
+    assert told in f"{caught.value.message} {caught.value.hint}"
+    assert SECRET[20:40] not in f"{caught.value.message} {caught.value.hint}"
+    assert caught.value.__context__ is None or SECRET[20:40] not in str(caught.value.__context__)
 
 
 @pytest.mark.parametrize("content", ["", "# public key: age1\n", f"{SECRET}\nhunter2\n", PUBLIC, "\0\xff"])
