@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fastcms.age_keys import check_public_keys
+from fastcms.age_keys import check_key_path, check_public_keys
 from fastcms.cron import check_schedule, check_timezone
 from fastcms.errors import ConfigError
 
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         description="Encrypt what is copied to destinations to these public keys of age (`age1...`, with "
         "spaces between), as `fastcms backup keygen` makes them. Without one, copies are not encrypted.",
     )
-    backup_identity: Path | None = Field(
+    backup_identity: Annotated[Path | None, AfterValidator(check_key_path)] = Field(
         None,
         description="File of the secret key, only on a machine that may read encrypted backups: with it, "
         "each encrypted copy is decrypted as a test.",

@@ -1,6 +1,7 @@
 """What every HTTP answer has in common: one error shape, a request id, security headers, one log line."""
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ _DOCS_CSP = (
 _MAX_BODY_BYTES = 32 * 1024**2
 _UPLOAD_ROUTES = {("POST", "/api/v1/files"), ("POST", "/api/v1/backups/upload")}
 _DRAIN_SECONDS = 10
+_FIELD_NAME = re.compile(r"[A-Za-z_]{1,40}")
 _DOCS_PATHS = ("/docs", "/redoc")
 _QUIET_PATHS = ("/admin/static/", "/health", "/metrics", "/static-offline-docs/")
 
@@ -146,10 +148,7 @@ def _answer_fastcms_error(_request: Request, error: Exception) -> JSONResponse:
 def _answer_validation_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it was registered for
     # The input itself is left out: it may hold a password.
-    errors = [
-        {"field": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
-        for problem in error.errors()
-    ]
+    errors = [{"field": _field_of(problem), "message": problem["msg"]} for problem in error.errors()]
     detail = "; ".join(f"{problem['field']}: {problem['message']}" for problem in errors)
     return _problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -158,6 +157,14 @@ def _answer_validation_error(_request: Request, error: Exception) -> JSONRespons
         "See /docs for what is expected.",
         errors=errors,
     )
+
+
+def _field_of(problem: Any) -> str:
+    """Where the input is wrong. A name that somebody else has chosen may be a secret in the wrong place."""
+    *parts, last = (str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden" and not _FIELD_NAME.fullmatch(last):
+        last = "..."
+    return ".".join([*parts, last])
 
 
 def _answer_http_exception(_request: Request, error: Exception) -> JSONResponse:

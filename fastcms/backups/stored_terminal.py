@@ -11,7 +11,7 @@ from pyrage.x25519 import Identity
 from rich.markup import escape
 from rich.table import Column, Table
 
-from fastcms.age_keys import is_readable_by_others
+from fastcms.age_keys import check_key_path, is_readable_by_others
 from fastcms.backups.encryption import is_encrypted_file
 from fastcms.backups.fetching import Source
 from fastcms.backups.sources import find_keys, open_source
@@ -30,11 +30,23 @@ from fastcms.terminal import messages, output
 MOST_SHOWN = 1000  # each one is a request
 _DESTINATION_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 
+
+def _check_option(path: Path | None) -> Path | None:
+    """Raises: BadParameter for what would stand in logs and messages as the name of a file."""
+    try:
+        return check_key_path(path)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{error} The key may be in your shell's history now: take it out of there."
+        ) from error
+
+
 IdentityOption = Annotated[
     Path | None,
     typer.Option(
         "--identity",
         metavar="FILE",
+        callback=_check_option,
         help="Key file to decrypt with, from `fastcms backup keygen`, instead of FASTCMS_BACKUP_IDENTITY.",
     ),
 ]

@@ -165,3 +165,17 @@ def test_the_command_imports_an_encrypted_file(
     key.write_text(str(KEY))
     code, backup = run("--identity", str(key))
     assert (code, Path(backup["path"]).read_bytes()) == (0, archive)
+
+
+@pytest.mark.parametrize("command", ["import", "restore", "verify", "download"])
+def test_a_key_in_place_of_its_file_is_refused_before_anything_notes_it(
+    command: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTCMS_DATA_DIR", str(site.settings.data_dir))
+    done = CliRunner().invoke(
+        app, ["backup", command, "file:///far/backup_20250115_100000.zip.age", "--identity", str(KEY)]
+    )
+    assert (done.exit_code, "This is the key itself; name its file." in done.stderr) == (2, True)
+    assert str(KEY)[20:] not in done.output
+    kept = [path for path in site.settings.data_dir.rglob("*") if path.is_file()]
+    assert not [path for path in kept if str(KEY)[20:].encode() in path.read_bytes()]

@@ -127,6 +127,14 @@ def test_readers_may_look_and_only_admins_may_change(
     assert editor.put(SETTINGS, json={"keep_last": 1}).status_code == 403
 
 
+def test_an_unknown_field_is_named_and_a_key_in_its_place_is_not(client: TestClient) -> None:
+    assert "body.keep_lastt: " in client.put(SETTINGS, json={"keep_lastt": 1}).json()["detail"]
+    for name in ("AGE-SECRET-KEY-1QQQ", "age-secret-key-1qqq", "wJalrXUtnFEMI7KMDENGbPxRfiCYEXAMPLEKEY"):
+        answer = client.put(SETTINGS, json={name: 1})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "body...."), answer.text
+        assert name not in answer.text
+
+
 def test_a_change_is_logged_without_what_is_secret(client: TestClient) -> None:
     with structlog.testing.capture_logs() as logs:
         put(client, keep_last=9, notify_urls=[MAIL])
