@@ -70,16 +70,6 @@ def check_key_path(path: Path | None) -> Path | None:
     return path
 
 
-def check_key_path(path: Path | None) -> Path | None:
-    """The same path, unless it is a secret key itself: it would be told wherever a file is named.
-
-    Raises: ValueError, which does not repeat it.
-    """
-    if path is not None and _SECRET_PREFIX in str(path).upper():
-        raise ValueError("This is the key itself; name its file.")
-    return path
-
-
 def read_identities(path: Path) -> tuple[Identity, ...]:
     """The secret keys in a file as age-keygen writes it. Raises: InvalidInputError, which repeats no key."""
     try:
