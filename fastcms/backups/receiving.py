@@ -19,7 +19,7 @@ from fastcms.accounts.schemas import Caller
 from fastcms.accounts.service import confirm_password
 from fastcms.backups import backup_notes, contents
 from fastcms.backups.backup_notes import VerificationLevel
-from fastcms.backups.encryption import looks_encrypted, opened
+from fastcms.backups.encryption import find_public_keys, looks_encrypted, opened
 from fastcms.backups.engine.archive_check import check_archive_whole
 from fastcms.backups.engine.manifest import DATABASE_NAME, BackupManifest
 from fastcms.backups.engine.paths import DataPaths
@@ -43,7 +43,7 @@ from fastcms.errors import (
     InvalidInputError,
     PasswordRequiredError,
 )
-from fastcms.incoming import IncomingFile, fill_incoming, remove_stale_uploads
+from fastcms.incoming import HEAD_BYTES, IncomingFile, fill_incoming, remove_stale_uploads
 from fastcms.site import Site
 
 _CHUNK_BYTES = 1024**2
@@ -58,11 +58,12 @@ def receive_archive(
     on_progress: OnProgress = ignore_progress,
     *,
     fetched_from: str | None = None,
+    encrypted_to: Sequence[str] = (),
     is_our_own: bool = False,
 ) -> BackupDetails:
     """Check a completely written archive whole, and make it a backup that is marked as uploaded.
 
-    fetched_from: the destination that it comes from, if it does. is_our_own: it is known, byte for byte, as
+    fetched_from: the destination that it comes from, if it does. encrypted_to: see `Origin`. is_our_own: it is known, byte for byte, as
     one that was made here; it is not marked.
     On disk: the archive with its record, both durable, or nothing.
     Raises: ConflictError, whose details name it, when this very archive is there already;
@@ -76,7 +77,9 @@ def receive_archive(
                 incoming.path, scratch_dir, whole := WholeCheck(), on_progress
             )
             now = utc_now().isoformat(timespec="seconds")
-            origin = Origin(uploaded_by, now, incoming.sha256, newcomers, fetched_from)
+            origin = Origin(
+                uploaded_by, now, incoming.sha256, newcomers, fetched_from, list(encrypted_to)
+            )
             path = _keep(site, incoming, manifest, origin, scratch_dir)
             if is_our_own:
                 remove(record_path(path))
@@ -119,10 +122,12 @@ def import_archive(
     with _open_file(source_path) as source, explained("Importing the archive"):
         size_bytes = os.fstat(source.fileno()).st_size
         require_free_space(folder, size_bytes, "The import")
+        encrypted_to = find_public_keys(source.read(HEAD_BYTES), identities)
+        source.seek(0)
         read = iter(partial(source.read, _CHUNK_BYTES), b"")
         chunks = with_progress(read, on_progress, "copying the archive", size_bytes)
         with fill_incoming(folder, opened(chunks, identities)) as incoming:
-            return receive_archive(site, incoming, imported_by, on_progress)
+            return receive_archive(site, incoming, imported_by, on_progress, encrypted_to=encrypted_to)
 
 
 def find_origin(site: Site, filename: str) -> Origin | None:
@@ -159,7 +164,7 @@ def describe_origin(filename: str, origin: Origin) -> str:
     """Say who brought a backup, and who would be in charge of the site after its restore."""
     newcomers, place = origin.newcomers, origin.fetched_from or "elsewhere"
     sentences = [
-        f"{filename} was not made on this site: {origin.uploaded_by} brought it from {place}.",
+        f"{filename} was brought here from {place}, by {origin.uploaded_by}.",
         f"After the restore, the admins are: {_shorten(newcomers.admins)}.",
     ]
     if newcomers.admin_tokens:

@@ -27,6 +27,11 @@ class Undo(BaseModel):
     counts: list[Count]
     difference: list[str]
 
+    @property
+    def is_of_nothing(self) -> bool:
+        """Whether there was no site yet: nobody could log in after it."""
+        return all(count.then == 0 for count in self.counts)
+
 
 class RestoreReport(BaseModel):
     """All that the dashboard shows of restores.

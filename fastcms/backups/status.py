@@ -1,6 +1,7 @@
 """Whether the site is safe, and why: found out here and nowhere else."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -14,11 +15,12 @@ from fastcms.backups.backup_notes import VerificationLevel
 from fastcms.backups.backup_settings import read_settings, settings_problem
 from fastcms.backups.elsewhere import Elsewhere, describe_elsewhere
 from fastcms.backups.engine.archive_reader import open_archive
-from fastcms.backups.engine.pending import RestoreReceipt
+from fastcms.backups.engine.pending import Kind, RestoreReceipt
 from fastcms.backups.folder import explained, were_backups_made
 from fastcms.backups.history import Run, RunKind
 from fastcms.backups.history_file import damaged_history
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
+from fastcms.backups.origin import read_origin
 from fastcms.backups.reasons import (
     Facts,
     Failure,
@@ -29,12 +31,13 @@ from fastcms.backups.reasons import (
     find_verified,
     warning,
 )
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.schedule import Duty
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.service import CLOCKS_MAY_DIFFER, is_from_the_future, list_backups
 from fastcms.backups.storage import Storage, measure_storage
 from fastcms.database import utc_now
-from fastcms.errors import ArchiveError, FastCMSError
+from fastcms.errors import ArchiveError, ConflictError, FastCMSError
 from fastcms.site import Site
 
 Found = TypeVar("Found")
@@ -143,14 +146,16 @@ def describe_status(
     storage = _try(unseen, warning, "the space", lambda: measure_storage(site, now, listed), None)
     own = [backup for backup in listed if backup.kind is not BackupKind.UPLOADED]
     counted = [backup for backup in own if not is_from_the_future(backup, now)]
-    newest = counted[0] if counted else None
+    has_made_any = remembered.succeeded is not None or were_backups_made(site)
+    brought = [] if own or has_made_any else _find_restored(listed, restores)
+    newest = next(iter(counted or brought), None)
     elsewhere = _try(unseen, warning, "the copies", lambda: describe_elsewhere(site, counted, now), None)
     contents = _look_into(newest, remembered.succeeded)
     facts = Facts(
         now=now,
         settings=read_settings(site),
         storage=storage,
-        backups=counted,
+        backups=counted or brought,
         future=own[: len(own) - len(counted)],
         problems=contents.problems,
         problem_count=contents.problem_count,
@@ -162,7 +167,7 @@ def describe_status(
         settings_problem=settings_problem(site),
         undelivered=remembered.undelivered,
         latest_restore=restores[0] if restores else None,
-        has_made_any=remembered.succeeded is not None or were_backups_made(site),
+        has_made_any=has_made_any,
         prune_error=remembered.pruned.error.detail if remembered.pruned and remembered.pruned.error else None,
         damaged_history=remembered.damaged_history,
         elsewhere=elsewhere,
@@ -212,6 +217,22 @@ def _try(
     except FastCMSError as error:
         unseen.append(make("cannot_look", error.message, error.hint))
         return otherwise
+
+
+def _find_restored(backups: Sequence[Backup], restores: Sequence[RestoreReceipt]) -> list[Backup]:
+    """What a new site was restored from, if it is here: until it has made a backup, it is this one's."""
+    latest = next((one for one in restores if one.outcome == RestoreState.RESTORED), None)
+    if latest is None or latest.kind is not Kind.BACKUP:
+        return []
+    named = [backup for backup in backups if backup.filename == latest.backup_filename]
+    return [backup for backup in named if _has_origin(backup, latest.archive_sha256)]
+
+
+def _has_origin(backup: Backup, sha256: str) -> bool:
+    with suppress(ConflictError, OSError):  # its record cannot be read, or has just been deleted
+        origin = read_origin(Path(backup.path))
+        return origin is not None and origin.sha256 == sha256
+    return False
 
 
 def _list_restores(site: Site) -> list[RestoreReceipt]:

@@ -12,7 +12,7 @@ from fastcms.backups.backup_notes import VerificationOutcome
 from fastcms.backups.copies import Copy, CopyState, copies_by_filename, newest_names
 from fastcms.backups.destinations import list_destinations
 from fastcms.backups.job_files import Job, JobKind
-from fastcms.backups.origin import read_origin
+from fastcms.backups.origin import Origin, read_origin
 from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.errors import ConflictError
 from fastcms.site import Site
@@ -22,7 +22,7 @@ class AtPlace(NamedTuple):
     """A backup at a place; without a `state`, it is not there and is not to be.
 
     `label` is the place, shortened for people. `is_destination`: it still is one. `job` is that which copies
-    it just now.
+    it just now. `is_source`: it was fetched from there, so that it was there then.
     """
 
     destination: str
@@ -31,6 +31,7 @@ class AtPlace(NamedTuple):
     state: CopyState | None
     copy: Copy | None = None
     job: Job | None = None
+    is_source: bool = False
 
     @property
     def since(self) -> datetime | None:
@@ -84,7 +85,9 @@ def look_for_copies(
     """
     places = {destination.id: destination.place for destination in list_destinations(site)}
     copies, newest = copies_of(site, backups), newest_names(site)
+    sources = {backup.filename: _source_of(backup) for backup in backups}
     all_places = {*places.values(), *(copy.place for found in copies.values() for copy in found)}
+    all_places |= {place for place in sources.values() if place}
     labels = label_places(all_places) | label_places(places.values())  # a former one makes no name longer
     copying = {(job.backup_filename, job.place): job for job in jobs if job.kind is JobKind.COPY}
 
@@ -93,10 +96,14 @@ def look_for_copies(
         for destination, place in places.items():
             copy, job = found.get(destination), copying.get((backup.filename, place))
             state = CopyState(copy.state) if copy else _state_before(backup, newest.get(destination, ""))
-            yield AtPlace(destination, labels[place], True, state, copy, job)
+            is_source = sources[backup.filename] == place
+            yield AtPlace(destination, labels[place], True, state, copy, job, is_source)
         for copy in found.values():
             if copy.destination not in places and copy.state == CopyState.COPIED:
                 yield AtPlace(copy.destination, labels[copy.place], False, CopyState.COPIED, copy)
+        source = sources[backup.filename]
+        if source and source not in places.values():
+            yield AtPlace("", labels[source], False, None, is_source=True)
 
     return {backup.filename: list(look(backup)) for backup in backups}
 
@@ -144,7 +151,16 @@ def _state_before(backup: Backup, newest_name: str) -> CopyState | None:
 
 
 def _sha256_of(backup: Backup) -> str | None:
+    origin = _origin_of(backup)
+    return origin.sha256 if origin else None
+
+
+def _source_of(backup: Backup) -> str | None:
+    origin = _origin_of(backup) if backup.kind is BackupKind.UPLOADED else None
+    return origin.fetched_from if origin else None
+
+
+def _origin_of(backup: Backup) -> Origin | None:
     with suppress(ConflictError, OSError):  # its record cannot be read, or has just been deleted
-        origin = read_origin(Path(backup.path))
-        return origin.sha256 if origin else None
+        return read_origin(Path(backup.path))
     return None

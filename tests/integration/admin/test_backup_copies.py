@@ -179,7 +179,7 @@ def test_a_copy_that_is_being_made_is_shown_and_can_be_cancelled(
     page = admin_browser.open("/backups").text
     (job_id,) = re.findall(r'data-job-id="([^"]+)" data-job-done=""', page)
     assert f'<span data-percent-of="{job_id}">0 %</span>' in page
-    threading.Timer(0.3, go_on.set).start()
+    threading.Timer(1, go_on.set).start()
     cancelled = admin_browser.send(f"/backups/jobs/{job_id}/cancel", {}, page="/backups")
     copying.join()
     assert f"Copying {backup.filename} to" in cancelled.text

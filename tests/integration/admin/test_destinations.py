@@ -208,7 +208,7 @@ def test_what_is_there_is_listed_beside_what_is_here(
     piece = admin_browser.open(f"{page}/stored").text
     assert "<html" not in piece
     assert piece.count("only there") == 0
-    assert piece.count("not noted here") == 1
+    assert piece.count(">from elsewhere<") == 1
     Path(backup.path).unlink()
     assert admin_browser.open(f"{page}/stored").text.count("only there") == 2
     assert other.name in admin_browser.open(f"{page}?stored=yes").text

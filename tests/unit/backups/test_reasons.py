@@ -234,7 +234,11 @@ def test_every_reason_is_documented() -> None:
 
 @pytest.mark.parametrize("failing_since", [NOW - HOUR, NOW - 2 * DAY])
 def test_an_address_is_told_once(backup_settings: BackupSettings, failing_since: datetime) -> None:
-    away = {"failing_since": failing_since, "reason": "file:///far cannot be reached.", "hint": "Wait."}
+    away: dict[str, Any] = {
+        "failing_since": failing_since,
+        "reason": "file:///far cannot be reached.",
+        "hint": "Wait.",
+    }
     for failed in (None, failed_copy(needs_somebody=False)):
         (reason,) = reasons(backup_settings, elsewhere(failed_copy=failed, **away))
         assert reason.message.count("file:///far") == 1
