@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from fastcms.backups.copying import copy_to, lock_of
 from fastcms.backups.destinations import Destination, list_destinations
@@ -17,18 +19,26 @@ _GOODBYE_SECONDS = 10.0
 
 def keep_copying(site: Site) -> None:
     """Copy what is missing, for as long as the server runs: in a thread for each destination."""
-    for destination in list_destinations(site):
-        # Whoever has changed the environment has restarted the server, and waits for no pause to end.
-        try_again(site, destination, utc_now())
+    with _going_on():
+        for destination in list_destinations(site):
+            # Whoever has changed the environment has restarted the server, and waits for no pause to end.
+            try_again(site, destination, utc_now())
     workers: dict[str, threading.Thread] = {}
     while not site.stopping.wait(_TICK_SECONDS):
-        try:
+        with _going_on():
             _start_workers(site, workers)
-        except Exception as error:  # noqa: BLE001 - the next time may succeed
-            get_logger().error("Unexpected error", exc_info=error)
     deadline = time.monotonic() + _GOODBYE_SECONDS
     for worker in workers.values():
         worker.join(max(deadline - time.monotonic(), 0))
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Log what goes wrong: the next time may succeed."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - see above
+        get_logger().error("Unexpected error", exc_info=error)
 
 
 def _start_workers(site: Site, workers: dict[str, threading.Thread]) -> None:

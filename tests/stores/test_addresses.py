@@ -22,6 +22,9 @@ SECRET = "S3cr3tThatNobodyMaySee"
         ("s3://b1c?endpoint=http://s3.example.com:443", "s3://b1c?endpoint=http://s3.example.com:443"),
         ("s3://b1c?endpoint=http://h:080//", "s3://b1c?endpoint=http://h"),
         ("gs://b1c?endpoint=https://h/Way/", "gs://b1c?endpoint=https://h/Way"),
+        ("s3://b1c?endpoint=https://xn--bcher-kva.de", "s3://b1c?endpoint=https://xn--bcher-kva.de"),
+        ("s3://b1c?endpoint=http://my_nas:65535", "s3://b1c?endpoint=http://my_nas:65535"),
+        ("s3://b1c?endpoint=http://10.0.0.1:9000", "s3://b1c?endpoint=http://10.0.0.1:9000"),
         ("gs://bucket/a", "gs://bucket/a"),
         ("az://container/a?account=mine1", "az://container/a?account=mine1"),
         ("file:///mnt/nas/my%20backups/", "file:///mnt/nas/my%20backups"),
@@ -78,6 +81,24 @@ def test_an_address_is_taken_apart() -> None:
         "s3://bucket?limit=1",
         "s3://bucket?limit=fast",
         "s3://bucket?limit=",
+        f"s3://bucket?limit={'9' * 400}",
+        f"file:///mnt?max_total_size={'9' * 400}",
+        *(
+            f"s3://bucket?endpoint={endpoint}"
+            for endpoint in (
+                "http://127.0.0.1:99999",
+                "http://127.0.0.1:0",
+                "http://[::::]",
+                "http://[1::2::3]",
+                "https://xn--",
+                "https://xn--a.example.com",
+                "https://1.2.3.999",
+                "https://1.2.3.4.5",
+                "https://0x7fffffffff",
+                "https://a..b",
+                f"https://{'a' * 64}.example.com",
+            )
+        ),
         "file://mnt/nas",
         "file:///",
         "file:nas",
@@ -107,7 +128,7 @@ def test_a_size_is_understood(text: str, size_bytes: int) -> None:
     assert parse_size(text) == size_bytes
 
 
-@pytest.mark.parametrize("text", ["", "MB", "-1", "1e9", "1,5GB", "5 apples"])
+@pytest.mark.parametrize("text", ["", "MB", "-1", "1e9", "1,5GB", "5 apples", "9" * 400])
 def test_a_size_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError):
         parse_size(text)

@@ -150,6 +150,21 @@ def test_no_credentials_at_all_are_told_as_that(monkeypatch: pytest.MonkeyPatch)
     assert caught.value.message == "No credentials were given for s3://bucket."
 
 
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:99999", "http://[::::]", "https://xn--"])
+def test_what_makes_obstore_panic_is_an_error_of_the_store(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the environment, nobody has looked at it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(StoreError, match="s3://bucket cannot be asked") as caught:
+        ObjectStore(
+            "s3://bucket", Spot("s3", "bucket", "", {}, CREDENTIALS["s3"]), Patience(retries=0)
+        ).list()
+    assert "endpoint" in caught.value.hint
+    with pytest.raises(StoreError):
+        store_at(endpoint, "az").list()
+
+
 def test_a_server_that_sends_other_sizes_than_it_says_is_not_believed() -> None:
     with answering(200, "short", {**OBJECT, "Content-Length": "100"}) as endpoint:
         store = store_at(endpoint)

@@ -7,6 +7,7 @@ variables. Messages do not repeat what was given, in case somebody has put a sec
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -22,7 +23,9 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 _REGION = re.compile(r"[a-z0-9-]{1,50}")
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _ENDPOINT = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d{1,5}))?(/[\w./-]*)?", re.ASCII)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+# No longer than any size there is: more digits than 308 are no number of Python's.
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_LAST_PORT = 65_535
 _USUAL_PORTS = {"http": 80, "https": 443}
 _LEAST_LIMIT_BYTES = 1000  # a second, as FASTCMS_BACKUP_COPY_LIMIT wants it
 _NOT_IN_PLACES = re.compile(r"[\s%?#\x00-\x1f\x7f]")
@@ -134,6 +137,26 @@ def _parse_options(scheme: str, query: str) -> dict[str, str]:
     return options
 
 
+def _is_endpoint(text: str) -> bool:
+    """Whether it is a server's address; what is none would make obstore panic."""
+    found = _ENDPOINT.fullmatch(text)
+    return found is not None and _is_host(found[2]) and 0 < int(found[3] or 1) <= _LAST_PORT
+
+
+def _is_host(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    try:
+        if host.startswith("["):
+            IPv6Address(host[1:-1])
+        elif re.match(r"\d+$|0x", labels[-1], re.IGNORECASE):
+            IPv4Address(host)
+        else:
+            host.encode("idna").decode("idna")  # labels that are empty or too long, and what xn-- stands for
+    except (AddressValueError, UnicodeError):
+        return False
+    return True
+
+
 def _unify(endpoint: str) -> str:
     """One server in one form: two spellings would be two places, and each backup be there twice."""
     found = _ENDPOINT.fullmatch(endpoint)
@@ -165,7 +188,7 @@ _WHERE: Final = ("endpoint", "account")
 _FOR: Final = {"endpoint": ("s3", "gs", "az"), "account": ("az",), "region": ("s3",)}
 _KEEP: Final = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 _OPTIONS: Final[Mapping[str, Callable[[str], bool]]] = {
-    "endpoint": _matches(_ENDPOINT),
+    "endpoint": _is_endpoint,
     "account": _matches(_ACCOUNT),
     "region": _matches(_REGION),
     **dict.fromkeys(_KEEP, _is_count),

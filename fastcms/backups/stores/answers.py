@@ -107,6 +107,12 @@ _FAILED = _Meaning(
     "Test the connection on the page of destinations; if it fails there, ask who runs the store.",
 )
 
+_PANIC = _Meaning(
+    StoreError,
+    "{place} cannot be asked: its address or credentials are not what they should be",
+    "See whether the endpoint is right, in the address and in the environment, like https://s3.example.com.",
+)
+
 _CODES: dict[str, _Meaning] = {
     **dict.fromkeys(("RequestTimeTooSkewed", "RequestExpired", "RequestNotYetValid"), _CLOCK),
     **dict.fromkeys(
@@ -173,6 +179,15 @@ def explained(place: str, name: str = "") -> Iterator[None]:
         raise _explain_missing(str(error), place, name) from None
     except (BaseError, OSError, ValueError) as error:
         raise _tell(_meaning_of(error), str(error), place) from None
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise _tell(_PANIC, "", place) from None
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether obstore has come upon what its authors held for impossible. It is no Exception."""
+    return type(error).__name__ == "PanicException"
 
 
 def _explain_missing(text: str, place: str, name: str) -> StoreError:

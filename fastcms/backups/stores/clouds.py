@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from fastcms.backups.stores.answers import is_panic
 from fastcms.errors import StoreDeniedError
 
 if TYPE_CHECKING:  # obstore has these names for type checkers only
@@ -96,7 +97,9 @@ def open_client(place: str, spot: Spot, waits: ClientConfig, retries: RetryConfi
     try:
         _require_sendable(spot)
         return _open_client(spot, client_options=waits, retry_config=retries)
-    except (BaseError, ValueError, OSError):
+    except BaseException as error:
+        if not (isinstance(error, BaseError | ValueError | OSError) or is_panic(error)):
+            raise
         # Not `from` it: its text may have what nobody should see.
         raise StoreDeniedError(
             f"The credentials for {place} are incomplete, or not what they should be.",

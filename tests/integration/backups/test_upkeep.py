@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from fastcms.backups import history, schedule, service, upkeep
+from fastcms.backups import copy_workers, history, schedule, service, upkeep
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.folder import alone, data_paths
 from fastcms.backups.history import RunKind
@@ -316,3 +316,18 @@ def test_the_monitor_hears_of_a_backup_that_could_not_be_noted_as_done(
     with pytest.raises(BackupError, match="could not be noted"):
         run_due(served)
     assert monitor.calls == ["start", "success"]
+
+
+def test_what_goes_wrong_at_the_start_ends_no_copying(served: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Site] = []
+
+    def fail(site: Site) -> list[object]:
+        asked.append(site)
+        if len(asked) == 2:
+            site.stopping.set()
+        raise OverflowError
+
+    monkeypatch.setattr(copy_workers, "_TICK_SECONDS", 0.01)
+    monkeypatch.setattr(copy_workers, "list_destinations", fail)
+    copy_workers.keep_copying(served)
+    assert len(asked) == 2
