@@ -275,8 +275,7 @@ def prove_setup_code(site: Site, code: str, address: str) -> None:
     """
     note(address=address)
     attempt = count_attempt(site.database, "set-up", address)
-    typed = "-".join(code.lower().replace("-", " ").split())
-    if not hmac.compare_digest(typed.encode(), setup_code(site).encode()):
+    if not hmac.compare_digest(_bare(code).encode(), _bare(setup_code(site)).encode()):
         raise PermissionDeniedError(
             "The set-up code is wrong.",
             hint="The server printed it when it started.",
@@ -286,6 +285,11 @@ def prove_setup_code(site: Site, code: str, address: str) -> None:
         undo_attempt(session, attempt)  # by itself: the code was right, whatever becomes of the account
     with site.database.read() as session:
         _require_no_admin(session)
+
+
+def _bare(code: str) -> str:
+    """A set-up code without what one may leave out when one types it."""
+    return "".join(code.lower().replace("-", " ").split())
 
 
 def _require_no_admin(session: Session) -> None:
