@@ -172,8 +172,9 @@ ACTIONS = (
         "backup.destination_add",
         "Added",
         "add",
-        "{place} as a place that backups are copied to",
+        "{place} as a destination of backups",
         keeps_refusals=True,
+        unknown="a place",
     ),
     Action(
         "backup.destination_change",
@@ -181,13 +182,15 @@ ACTIONS = (
         "change",
         "how backups are copied to {place}",
         keeps_refusals=True,
+        unknown="a place",
     ),
     Action(
         "backup.destination_remove",
         "Removed",
         "remove",
-        "{place} as a place that backups are copied to",
+        "{place} as a destination of backups",
         keeps_refusals=True,
+        unknown="a place",
     ),
     Action(
         "backup.destination_test",
@@ -195,6 +198,7 @@ ACTIONS = (
         "test",
         "whether backups can be copied to {place}",
         many="times whether backups can be copied to {place}",
+        unknown="a place",
     ),
     Action(
         "backup.notify_test",

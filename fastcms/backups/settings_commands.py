@@ -129,7 +129,7 @@ def _print_settings(shown: ShownSettings, *, as_json: bool) -> None:
 
 
 def _describe_value(name: str, value: Any) -> str:
-    if name in SECRETS or value is None:
+    if name in SECRETS or name in _LISTS or value is None:
         return (value if isinstance(value, str) else " ".join(value or [])) or "not set"
     return str(value)
 

@@ -109,6 +109,11 @@ def test_a_refused_form_about_backups_is_told_with_its_reason(admin_browser: Bro
     assert entry.reason.startswith("No restore is pending.")
 
 
+def test_a_destination_that_was_not_understood_is_told_in_words(admin_browser: Browser, site: Site) -> None:
+    admin_browser.send("/backups/destinations/new", {"kind": "s3"}, page="/backups/destinations/new")
+    assert told(site, admin_browser) == ["Tried to add a place as a destination of backups"]
+
+
 def test_logging_in_with_a_wrong_password_and_setting_up_are_told(
     browser: Browser, anonymous: TestClient
 ) -> None:

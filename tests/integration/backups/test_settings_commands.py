@@ -1,6 +1,7 @@
 """`fastcms backup settings`, `set` and `run-due`, as one types them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def make_due(site: Site) -> None:
 
 
 def test_settings_are_shown_changed_and_taken_back(site: Site) -> None:
-    assert "0 2 * * *" in fastcms("settings").stdout
+    printed = fastcms("settings").stdout
+    assert "0 2 * * *" in printed
+    assert re.search(r"encrypt_to +not set ", printed)
     changed = fastcms("set", "schedule", "0 5 * * 1-5")
     assert changed.exit_code == 0
     assert "changed here" in changed.stdout
