@@ -51,6 +51,19 @@ def make_folders(*folders: Path) -> None:
             )
 
 
+def refuse_file_as_folder(folder: Path) -> None:
+    """Refuse a data folder that is a file, or is in one, before anything is looked for there.
+
+    Raises: ConfigError.
+    """
+    found = next(path for path in (folder, *folder.parents) if path.exists())
+    if not found.is_dir():
+        raise ConfigError(
+            f"The folder {folder} cannot be used: {found} is no folder.",
+            hint="Name another folder, by FASTCMS_DATA_DIR or --data-dir.",
+        )
+
+
 def refuse_wrong_user(settings: Settings) -> None:
     """Refuse to work as root on a site that runs as another user: it could not open what root leaves behind.
 

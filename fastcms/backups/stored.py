@@ -4,7 +4,7 @@ import re
 import shlex
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -80,13 +80,15 @@ def require_object(store: BackupStore, object_name: str) -> StoredObject:
     return found
 
 
-def find_newest(store: BackupStore) -> StoredBackup:
+def find_newest(store: BackupStore, *, has_key: bool = False) -> StoredBackup:
     """The newest one that looks right; one from the future only if there is no other.
 
+    Who has a key expects encrypted ones: a plain one may be anybody's who can write there, and is taken only
+    if there is no other.
     Raises: BackupNotFoundError; StoreError.
     """
     objects = _list_objects(store)
-    for found in sorted(objects, key=lambda found: is_from_the_future(found.name)):
+    for found in sorted(objects, key=lambda found: _doubts(found.name, has_key=has_key)):
         stored = _look_into(store, found)
         if stored is not None and stored.problem is None:
             return stored
@@ -97,10 +99,20 @@ def find_newest(store: BackupStore) -> StoredBackup:
     )
 
 
-def suggest(items: Sequence[StoredBackup]) -> StoredBackup | None:
-    """The one among those on a page that somebody most probably wants."""
+def suggest(items: Sequence[StoredBackup], *, has_key: bool = False) -> StoredBackup | None:
+    """The one among those on a page that somebody most probably wants: as `find_newest`."""
     usable = [item for item in items if item.problem is None]
-    return min(usable, key=lambda item: is_from_the_future(item.object_name), default=None)
+    return min(usable, key=lambda item: _doubts(item.object_name, has_key=has_key), default=None)
+
+
+def find_passed_over(chosen: StoredBackup, object_names: Iterable[str]) -> str | None:
+    """The newest one, if it is newer than an encrypted one that was chosen, and not encrypted itself."""
+    plain = [
+        (created, name)
+        for name in object_names
+        if not _is_called_encrypted(name) and (created := _time_of(name)) and created > chosen.created
+    ]
+    return max(plain)[1] if plain and chosen.is_encrypted else None
 
 
 def is_from_the_future(object_name: str) -> bool:
@@ -135,6 +147,15 @@ def _not_found(store: BackupStore, object_name: str) -> BackupNotFoundError:
         f"There is no backup {object_name[:100]!r} in {store.place}.",
         hint=f"See what is there: fastcms backup list {shlex.quote(store.place)}",
     )
+
+
+def _doubts(object_name: str, *, has_key: bool) -> tuple[bool, bool]:
+    """What others are taken before it for: the less, the earlier."""
+    return has_key and not _is_called_encrypted(object_name), is_from_the_future(object_name)
+
+
+def _is_called_encrypted(object_name: str) -> bool:
+    return object_name.endswith(".age")
 
 
 def _time_of(object_name: str) -> datetime | None:

@@ -6,9 +6,16 @@ from fastcms.backups import jobs, restoring, tasks
 from fastcms.backups.commands import progress_bar
 from fastcms.backups.fetching import require_key
 from fastcms.backups.schemas import BackupDetails
-from fastcms.backups.stored import StoredBackup, find_newest, find_stored, list_stored, locate
+from fastcms.backups.stored import (
+    StoredBackup,
+    find_newest,
+    find_passed_over,
+    find_stored,
+    list_stored,
+    locate,
+)
 from fastcms.backups.stored_terminal import MOST_SHOWN, Target, require_object_name, show_stored, warn_of
-from fastcms.site import Site, make_folders
+from fastcms.site import Site, make_folders, refuse_file_as_folder
 from fastcms.terminal import messages, require_answer, who
 
 
@@ -18,6 +25,7 @@ def fetch_to_restore(site: Site, target: Target, *, latest: bool, yes: bool, as_
     What would stand in the way of its restore is said before anything is fetched.
     Raises: InvalidInputError when none was named; what `fetching.receive` raises.
     """
+    refuse_file_as_folder(site.settings.data_dir)
     restoring.require_nothing_staged(site)
     stored = _choose(target, latest=latest, as_json=as_json)
     source = target.source
@@ -56,4 +64,13 @@ def _choose(target: Target, *, latest: bool, as_json: bool) -> StoredBackup:
         if not as_json:
             show_stored(list_stored(store, per_page=MOST_SHOWN))
         require_object_name(target, "restore")
-    return find_newest(store)
+    stored = find_newest(store, has_key=bool(target.source.identities))
+    passed_over = find_passed_over(stored, (found.name for found in store.list()))
+    if passed_over:
+        messages.print(
+            f"Warning: {passed_over} is newer, and passed over: it is not encrypted, and whoever can write "
+            "there may have put it there. If it is yours, name it instead of --latest.",
+            style="yellow",
+            markup=False,
+        )
+    return stored

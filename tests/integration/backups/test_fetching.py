@@ -7,7 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import time_machine
 from pyrage.x25519 import Identity
+from typer.testing import CliRunner
 
 from fastcms.backups import encryption, fetching, restoring, service, stored, tasks
 from fastcms.backups.copies import Copy
@@ -18,6 +20,7 @@ from fastcms.backups.schemas import Backup, BackupKind
 from fastcms.backups.stored_terminal import warn_of
 from fastcms.backups.stores.base import StoredObject
 from fastcms.backups.stores.folder import FolderStore
+from fastcms.cli import app
 from fastcms.errors import (
     ArchiveError,
     BackupNotFoundError,
@@ -167,6 +170,28 @@ def test_one_from_the_future_is_the_newest_only_if_there_is_no_other(
     newest = stored.find_newest(store)
     assert newest.filename == "backup_20200101_000000.zip"
     assert stored.suggest([future, newest]) == newest
+
+
+def test_who_has_a_key_is_given_no_plain_one_that_anybody_could_have_put_there(
+    encrypted: Path, far: Path
+) -> None:
+    store, names = source_of(far).store, [encrypted.name]
+    older, planted = "backup_20200101_000000.zip", "backup_20981231_235959.zip"
+    for name in (older, planted):
+        (far / name).write_bytes(b"PK\x03\x04")
+        names.append(name)
+    shutil.copy(far / older, far / "backup_20991231_235959.zip.age")  # called encrypted, and it is not
+    with time_machine.travel("2098-12-31 23:59:59Z"):
+        assert stored.find_newest(store).object_name == planted
+        chosen = stored.find_newest(store, has_key=True)
+        assert stored.suggest(stored.list_stored(store).items, has_key=True) == chosen
+    assert chosen.object_name == encrypted.name
+    assert stored.find_passed_over(chosen, names) == planted
+    assert stored.find_passed_over(chosen, [encrypted.name, older]) is None
+    encrypted.unlink()
+    plain = stored.find_newest(store, has_key=True)
+    assert plain.object_name == older
+    assert stored.find_passed_over(plain, names) is None
 
 
 def test_only_what_is_shown_is_looked_into(far: Path) -> None:
@@ -389,3 +414,27 @@ def test_a_backup_is_verified_where_it_is_and_nothing_of_it_stays(
     with pytest.raises(CorruptArchiveError):
         task.work(ignore_progress)
     assert not (stopped.settings.backups_dir / ".verifying").exists()
+
+
+def test_the_command_says_which_plain_one_it_has_passed_over(
+    encrypted: Path, archive: Path, far: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key.txt").write_text(str(KEY))
+    shutil.copy(archive, far / "backup_20990101_000000.zip")
+    monkeypatch.setenv("FASTCMS_DATA_DIR", str(tmp_path / "new"))
+    command = ["backup", "restore", far.as_uri(), "--latest", "--identity", str(tmp_path / "key.txt")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "Warning: backup_20990101_000000.zip is newer, and passed over" in done.stderr
+    assert f"{encrypted.name} (" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_file_in_place_of_the_data_folder_is_told(
+    name: str, archive: Path, far: Path, tmp_path: Path
+) -> None:
+    shutil.copy(archive, far)
+    (tmp_path / "file").touch()
+    command = ["backup", "restore", far.as_uri(), "--latest", "--data-dir", str(tmp_path / name)]
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, f"{tmp_path / 'file'} is no folder" in done.stderr) == (2, True), done.output
