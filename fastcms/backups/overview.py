@@ -1,18 +1,22 @@
 """What the dashboard says first: whether the site is safe, and when the next backup comes."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from humanize import naturaltime
 
 from fastcms.backups.backup_settings import read_settings
 from fastcms.backups.elsewhere import Elsewhere, NewestCopy
+from fastcms.backups.folder import data_paths
+from fastcms.backups.origin import read_origin
 from fastcms.backups.plain_times import say_when_next
 from fastcms.backups.schemas import Backup
 from fastcms.backups.status import Status, Success, describe_status
 from fastcms.backups.whereabouts import join_words, label_places
 from fastcms.cron import OFF
 from fastcms.database import utc_now
+from fastcms.errors import ConflictError
 from fastcms.site import Site
 
 
@@ -37,12 +41,31 @@ def look_over(site: Site, backups: Sequence[Backup] | None = None) -> Overview:
     status = describe_status(site, now, backups)
     return Overview(
         status=status,
-        copied=say_copied(status.elsewhere, status.last_success) if status.elsewhere else None,
+        copied=_say_copied(site, status.elsewhere, status.last_success) if status.elsewhere else None,
         is_encrypted=bool(settings.encrypt_to),
         is_scheduled=settings.schedule != OFF,
         next_run=say_when_next(status.next_run, settings.timezone, now) if status.next_run else None,
         is_anybody_told=bool(settings.notify_urls),
     )
+
+
+def _say_copied(site: Site, elsewhere: Elsewhere, newest: Success | None) -> str:
+    """As `say_copied`; what the site was restored from is not on this machine only."""
+    if (
+        newest
+        and not elsewhere.destinations
+        and elsewhere.problem is None
+        and _is_fetched(site, newest.filename)
+    ):
+        return "New backups will be on this machine only"
+    return say_copied(elsewhere, newest)
+
+
+def _is_fetched(site: Site, filename: str) -> bool:
+    with suppress(ConflictError, OSError):
+        origin = read_origin(data_paths(site).backups_dir / filename)
+        return origin is not None and origin.fetched_from is not None
+    return False
 
 
 def say_copied(elsewhere: Elsewhere, newest: Success | None) -> str:

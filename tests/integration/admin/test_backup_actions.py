@@ -312,7 +312,7 @@ def test_the_safety_copy_is_a_row_that_leads_to_its_undo(
         rows = _rows(admin_browser.open(path).text)
         assert "The state before the latest restore" in rows
         assert "5.0 MB" in rows
-        assert "Undo or discard" in rows
+        assert "Look at it" in rows
 
 
 def test_backups_that_cannot_be_listed_are_said_to_be_so(

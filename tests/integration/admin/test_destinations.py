@@ -109,7 +109,8 @@ def test_plain_copies_are_replaced_as_the_page_of_keys_says(
     assert "1 copy that was made before is not encrypted" in admin_browser.open("/backups/keys").text
     (plain,) = far.glob("backup_*.zip")
     plain.unlink()
-    admin_browser.send(f"{page}/test", {}, page=page)
+    for _ in range(2):  # nothing is left there: the first one asks whether that is meant
+        admin_browser.send(f"{page}/test", {}, page=page)
     copying.copy_missing(site)
     assert [path.name for path in far.glob("backup_*")] == [f"{plain.name}.age"]
     assert "1 copy that was made before" not in admin_browser.open("/backups/keys").text
