@@ -29,7 +29,7 @@ from fastcms.backups.restore_preview import expected_downtime_seconds
 from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.service import list_backups
 from fastcms.backups.sources import find_given_keys, require_readable
-from fastcms.backups.stored import StoredBackup, StoredBackups, list_stored, suggest
+from fastcms.backups.stored import StoredBackup, StoredBackups, find_passed_over, list_stored, suggest
 from fastcms.backups.stores.addresses import open_store, parse_address
 from fastcms.backups.stores.base import BackupStore
 from fastcms.errors import FastCMSError, StoreError, TooManyAttemptsError, status_of
@@ -163,13 +163,16 @@ class SetupRestore:
         if error is not None and fields.get("address") and not isinstance(error, StoreError):
             stored = await in_waiting_thread(_list_again, fields)
         latest = await in_thread(_find_latest, site)
-        newest = _find_chosen(stored, await form_text(request, "filename")) if stored else None
+        has_identity = site.settings.backup_identity is not None or bool(fields.get("identity"))
+        before = await form_text(request, "filename") if error else ""
+        newest = _find_chosen(stored, before, has_key=has_identity) if stored else None
         return self.show(
             request,
             "setup_restore.html",
             error=error,
             stored=stored,
             newest=newest,
+            doubtful=_find_doubtful(stored) if stored else None,
             fields={name: value for name, value in fields.items() if name not in _SECRETS},
             can_be_overheard=can_be_overheard(request),
             local=await in_thread(list_backups, site),
@@ -239,10 +242,16 @@ def _list_stored(fields: dict[str, str]) -> StoredBackups:
     return list_stored(_open_store(fields))
 
 
-def _find_chosen(stored: StoredBackups, object_name: str) -> StoredBackup | None:
+def _find_chosen(stored: StoredBackups, object_name: str, *, has_key: bool) -> StoredBackup | None:
     """What was chosen before something went wrong, or else the newest that looks right."""
     chosen = next((item for item in stored.items if item.object_name == object_name), None)
-    return chosen or suggest(stored.items)
+    return chosen or suggest(stored.items, has_key=has_key)
+
+
+def _find_doubtful(stored: StoredBackups) -> str | None:
+    """The newest one, if it is not encrypted, and older ones are."""
+    encrypted = suggest(stored.items, has_key=True)
+    return find_passed_over(encrypted, (item.object_name for item in stored.items)) if encrypted else None
 
 
 def _list_again(fields: dict[str, str]) -> StoredBackups | None:

@@ -3,6 +3,7 @@
 import re
 import shutil
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,20 @@ def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(browser: Browser
     cookie = next(v for v in done.history[0].headers.get_list("set-cookie") if SETUP_COOKIE in v).lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
+
+
+def test_a_newer_plain_one_is_doubted_and_with_a_key_not_suggested(
+    proven: Browser, far: Path, archive: Path
+) -> None:
+    name = f"backup_{utc_now() + timedelta(minutes=1):%Y%m%d_%H%M%S}.zip"
+    shutil.copy(archive, far / name)
+    for key, suggested in (("", name), (str(KEY), f"{archive.name}.age")):
+        fields = {"address": far.as_uri(), "identity": key, "filename": name}
+        listed = proven.send(f"{PAGE}/list", fields, page=PAGE).text
+        assert re.findall(r'value="(backup_[^"]*)" checked', listed) == [suggested]
+        assert listed.count("Not encrypted, and older ones are") == 1
+    (far / name).unlink()
+    assert "and older ones are" not in proven.send(f"{PAGE}/list", fields, page=PAGE).text
 
 
 def test_an_encrypted_backup_is_listed_fetched_prepared_and_after_a_restart_one_logs_in(
