@@ -132,6 +132,6 @@ def _fetch(source: str, list_with: str, copy_with: str, *, is_encrypted: bool) -
 
 
 def _find_newest(listing: str, *, is_encrypted: bool) -> str:
-    """Of both kinds: what was copied before the key was made, or without it, is a backup, too."""
-    suffix = "([.]age)?" if is_encrypted else ""
-    return f"NEWEST=$({listing} | grep -E '^backup_[0-9_]+[.]zip{suffix}$' | sort | tail -n 1)"
+    """Where copies are encrypted, of these alone: a plain one may be anybody's who can write there."""
+    suffix = "[.]zip[.]age" if is_encrypted else "[.]zip"
+    return f"NEWEST=$({listing} | grep -E '^backup_[0-9_]+{suffix}$' | sort | tail -n 1)"
