@@ -40,7 +40,14 @@ from fastcms.site import Site
 _MARK = "alarms"
 # Beside all that needs attention: this will, unless somebody acts before. Until then, nothing old is removed.
 _ALARMING_WARNINGS = frozenset(
-    {"space_low", "history_begun_anew", "prune_failed", "verification_old", "copy_refused"}
+    {
+        "space_low",
+        "history_begun_anew",
+        "prune_failed",
+        "verification_old",
+        "copy_refused",
+        "copies_lost",
+    }
 )
 # What has become worse is not over.
 _BECOMES = {"space_low": "space_critical", "copy_refused": "destination_unreachable"}

@@ -1,6 +1,6 @@
 """The list of copies at one destination, brought up to date with what is here, and with what is there."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from fastcms.backups.backup_settings import BackupSettings, changed_settings, read_settings, require_settings
@@ -15,7 +15,7 @@ from fastcms.backups.copies import (
 )
 from fastcms.backups.copy_plan import find_wanted
 from fastcms.backups.destinations import Destination
-from fastcms.backups.far_side import is_waiting, pause_after
+from fastcms.backups.far_side import EMPTIED, is_waiting, pause_after
 from fastcms.backups.pruning import policy_of
 from fastcms.backups.retention import Policy
 from fastcms.backups.schemas import Backup, BackupKind
@@ -23,7 +23,7 @@ from fastcms.backups.service import list_backups
 from fastcms.backups.stored import is_object_name
 from fastcms.backups.stores.base import StoredObject
 from fastcms.database import format_utc
-from fastcms.errors import ConfigError
+from fastcms.errors import ConfigError, StoreMissingError
 from fastcms.site import Site
 
 # One that fails again and again does not keep the others waiting.
@@ -87,14 +87,38 @@ def require_known_settings(site: Site, there: Collection[str] = ()) -> BackupSet
         return settings
     if has_encrypted(site) or any(is_object_name(name) and name.endswith(".age") for name in there):
         raise ConfigError(
-            "Nothing is copied: the copies that are there are encrypted, this site has no key to encrypt to, and "
-            "nobody has turned encryption off.",
+            "Nothing is copied: the copies that are there are encrypted, this site has no key to encrypt to, "
+            "and nobody has turned encryption off.",
             hint="Set the public keys again: `fastcms backup set encrypt_to age1...`. If copies are to leave "
             'this machine as they are, say so: `fastcms backup set encrypt_to ""`. Both can be done at '
             "/admin/backups/keys in the dashboard, too.",
             code="encryption_lost",
         )
     return settings
+
+
+def require_not_emptied(site: Site, destination: Destination, there: Collection[str]) -> None:
+    """Refuse a place that has none of the copies it had: a mount point is a folder without its drive, too.
+
+    Raises: StoreMissingError; BackupError.
+    """
+    known = [copy for copy in list_copies(site, destination=destination.id) if copy.state == CopyState.COPIED]
+    if known and not any(copy.object_name in there for copy in known):
+        what = "The only copy" if len(known) == 1 else f"None of the {len(known):,} copies"
+        raise StoreMissingError(
+            f"{what} that {'was' if len(known) == 1 else 'were'} in {destination.place} is "
+            f"{'not ' if len(known) == 1 else ''}there now.",
+            hint="Is the drive mounted? If that place was emptied on purpose, test the connection "
+            "once more: then copies are made again.",
+            code=EMPTIED,
+        )
+
+
+def find_lost(site: Site, copies: Iterable[Copy], there: Collection[str]) -> list[Copy]:
+    """The copies that were there and are gone, of backups that are not here either. Raises: BackupError."""
+    gone = [copy for copy in copies if copy.state == CopyState.COPIED and copy.object_name not in there]
+    here = {backup.filename for backup in list_own(site)} if gone else set()
+    return [copy for copy in gone if copy.filename not in here]
 
 
 def find_next(copies: Sequence[Copy], now: datetime) -> Copy | None:

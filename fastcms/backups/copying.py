@@ -17,13 +17,21 @@ from fastcms.age_keys import parse_recipients, read_identities
 from fastcms.backups import history, jobs
 from fastcms.backups.backup_settings import BackupSettings
 from fastcms.backups.copies import Copy, CopyState, changed, list_copies, save_copies
-from fastcms.backups.copy_list import find_next, is_open, require_known_settings, update_list
+from fastcms.backups.copy_list import (
+    find_lost,
+    find_next,
+    is_open,
+    require_known_settings,
+    require_not_emptied,
+    update_list,
+)
 from fastcms.backups.copy_retention import prune_there
 from fastcms.backups.destinations import Destination, list_destinations, open_destination
 from fastcms.backups.engine.progress import OnProgress
 from fastcms.backups.far_side import (
     LOOK_EVERY,
     SELDOM,
+    FarSide,
     change_far_side,
     is_waiting,
     needs_somebody,
@@ -152,6 +160,10 @@ def _look(site: Site, destination: Destination, copies: list[Copy]) -> _There | 
         store = open_destination(site, destination)
         stored = {stored.name: stored for stored in store.list()}
         require_known_settings(site, stored)
+        may_be_empty = read_far_side(site, destination, now).may_be_empty
+        if not may_be_empty:
+            require_not_emptied(site, destination, stored)
+        lost = [] if may_be_empty else find_lost(site, copies, stored)
     except Exception as raised:  # noqa: BLE001 - whatever it is, the destination's state says so
         error = _as_told(raised, f"{destination.place} could not be looked at.")
         found = change_far_side(site, destination, now, lambda found: unusable(found, error, now))
@@ -160,8 +172,16 @@ def _look(site: Site, destination: Destination, copies: list[Copy]) -> _There | 
         return None
     ours = {copy.object_name for copy in list_copies(site, destination=destination.id)}
     others = len(stored.keys() - ours)
-    change_far_side(site, destination, now, lambda found: reached(found, others, now))
+    if lost:
+        names = [copy.object_name for copy in lost]
+        get_logger().warning("copies are gone", place=destination.place, copies=names)
+    change_far_side(site, destination, now, lambda found: reached(_with_lost(found, lost), others, now))
     return _There(site, destination, store, stored)
+
+
+def _with_lost(found: FarSide, lost: list[Copy]) -> FarSide:
+    newest = max([copy.filename for copy in lost] + [found.newest_lost or ""]) or None
+    return found.model_copy(update={"lost": found.lost + len(lost), "newest_lost": newest})
 
 
 def _copy_all(there: _There) -> Iterator[Run]:

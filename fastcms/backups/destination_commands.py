@@ -179,6 +179,8 @@ def _describe(state: DestinationState) -> Iterator[str]:
     if failed is not None and state.failing_since is None:
         yield f"[red]{failed.filename} could not be copied:[/] {_plain(failed.reason)}"
         yield f"[dim]What to do:[/] {_plain(failed.hint)}"
+    if state.lost:
+        yield f"[red]Copies are gone[/] that are not here either: {state.lost:,}, to {state.newest_lost}."
     if state.prune_error is not None:
         yield f"[red]Superfluous copies stay:[/] {_plain(state.prune_error)}"
 

@@ -52,14 +52,16 @@ def _describe_reached(state: DestinationState) -> DestinationWords:
     if state.failed:
         what = "a backup" if state.failed == 1 else f"{state.failed:,} backups"
         return DestinationWords(Level.WARNING, f"It can be reached, but {what} could not be copied")
+    if state.lost:
+        return DestinationWords(Level.WARNING, "It can be reached, but copies are gone that were there")
     if state.waiting:
         what = "1 backup is" if state.waiting == 1 else f"{state.waiting:,} backups are"
         return DestinationWords(Level.RUNNING, f"It can be reached; {what} still to be copied")
     if not state.copied:
         return DestinationWords(Level.OK, "It can be reached; there is nothing to copy so far")
-    if state.prune_error:
-        return DestinationWords(Level.WARNING, "It has every backup that belongs there, and superfluous ones")
-    return DestinationWords(Level.OK, "It has every backup that belongs there")
+    superfluous = ", and superfluous ones" if state.prune_error else ""
+    level = Level.WARNING if state.prune_error else Level.OK
+    return DestinationWords(level, f"It has every backup that belongs there{superfluous}")
 
 
 def describe_policy(policy: Policy) -> str:

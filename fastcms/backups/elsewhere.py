@@ -1,6 +1,6 @@
 """What there is elsewhere: each destination with its copies, and how to add, try and remove one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from fastcms.backups import destinations, history
 from fastcms.backups.copies import Copy, summarize_copies
+from fastcms.backups.copy_list import require_not_emptied
 from fastcms.backups.destinations import (
     Destination,
     destinations_problem,
@@ -16,7 +17,10 @@ from fastcms.backups.destinations import (
     open_destination,
 )
 from fastcms.backups.far_side import (
+    EMPTIED,
+    FarSide,
     change_far_side,
+    confirmed,
     reached,
     read_far_side,
     try_again,
@@ -66,6 +70,7 @@ class DestinationState(Destination):
     `copied_bytes` are taken by the copies of this site, `others` counts what lies there beside them.
     `uncopied_since` is when the oldest backup was made after which none has a copy there, or since when this
     is a destination; null if nothing newer is to be copied. `prune_error` says why superfluous copies stay.
+    `lost` copies are gone, as their backups are here, since a test of the connection; `newest_lost` is one.
     """
 
     reachable: bool | None
@@ -86,6 +91,8 @@ class DestinationState(Destination):
     others: int
     uncopied_since: datetime | None
     prune_error: str | None
+    lost: int = 0
+    newest_lost: str | None = None
 
 
 class DestinationList(BaseModel):
@@ -182,7 +189,7 @@ def try_and_change(
     note(place=find_destination(site, destination_id).place)
     destination = destinations.change_destination(site, destination_id, address, credentials)
     get_logger().info("destination changed", place=destination.place, by=changed_by)
-    _note_usable(site, destination)
+    _note_usable(site, destination, lambda found, now: reached(found, found.others, now))
     return show_destination(site, destination.id)
 
 
@@ -198,25 +205,32 @@ def remove_destination(site: Site, text: str, removed_by: str) -> Destination:
 def try_destination(site: Site, text: str) -> Destination:
     """Write, read and remove a tiny object there. What waited for its next try waits no longer.
 
-    It is remembered how that went.
-    Raises: NotFoundError; the StoreError that says what is wrong; ConfigError; InvalidInputError.
+    It is remembered how that went. That all copies are gone is told once; the next test accepts it.
+    Raises: NotFoundError; the StoreError that says what is wrong; ConfigError; InvalidInputError;
+    BackupError.
     """
     destination = find_destination(site, text)
     note(place=destination.place)
+    is_told = read_far_side(site, destination, utc_now()).code == EMPTIED
     try:
-        open_destination(site, destination).check()
+        store = open_destination(site, destination)
+        store.check()
+        if not is_told:
+            require_not_emptied(site, destination, [found.name for found in store.list()])
     except StoreError as error:
         now = utc_now()
         failure = error
         change_far_side(site, destination, now, lambda found: unusable(found, failure, now))
         raise
-    _note_usable(site, destination)
+    _note_usable(site, destination, confirmed)
     return destination
 
 
-def _note_usable(site: Site, destination: Destination) -> None:
+def _note_usable(
+    site: Site, destination: Destination, change: Callable[[FarSide, datetime], FarSide]
+) -> None:
     now = utc_now()
-    change_far_side(site, destination, now, lambda found: reached(found, found.others, now))
+    change_far_side(site, destination, now, lambda found: change(found, now))
     try_again(site, destination, now)
 
 
@@ -237,6 +251,8 @@ def _look_up(site: Site, destination: Destination, now: datetime) -> Destination
                 "code",
                 "next_try",
                 "others",
+                "lost",
+                "newest_lost",
             }
         ),
         needs_somebody=found.is_permanent,

@@ -24,13 +24,16 @@ _PAUSES = [timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180)]
 SELDOM = timedelta(hours=6)
 # Without anything to do there, so often somebody looks whether it can be reached.
 LOOK_EVERY = timedelta(hours=1)
+# All copies that were there are gone: the drive may not be mounted.
+EMPTIED = "store_emptied"
 
 
 class FarSide(BaseModel):
     """A destination as it was found. Since `failing_since` it could not be used, and `reason` says why.
 
     `others` counts what lies there beside the copies of this site. `attempts` failed in a row, of looking
-    or of copying; nothing is tried before `next_try`.
+    or of copying; nothing is tried before `next_try`. `may_be_empty`: somebody wants it so.
+    `lost` copies were found gone whose backups were gone here, too, since somebody tested the connection.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +49,9 @@ class FarSide(BaseModel):
     hint: str | None = None
     code: str | None = None
     prune_failed: AwareDatetime | None = None
+    may_be_empty: bool = False
+    lost: int = 0
+    newest_lost: str | None = None
 
 
 def read_far_side(site: Site, destination: Destination, now: datetime) -> FarSide:
@@ -85,6 +91,7 @@ def unusable(found: FarSide, error: FastCMSError, now: datetime) -> FarSide:
             "reason": error.message,
             "hint": error.hint,
             "code": error.code,
+            "may_be_empty": False,
         }
     )
 
@@ -104,7 +111,15 @@ def reached(found: FarSide, others: int, now: datetime) -> FarSide:
         others=others,
         attempts=0 if found.failing_since else found.attempts,
         prune_failed=found.prune_failed,
+        lost=found.lost,
+        newest_lost=found.newest_lost,
     )
+
+
+def confirmed(found: FarSide, now: datetime) -> FarSide:
+    """What is remembered after a test by somebody: what they have been told before is as they want it."""
+    update = {"may_be_empty": found.code == EMPTIED, "lost": 0, "newest_lost": None}
+    return reached(found, found.others, now).model_copy(update=update)
 
 
 def try_again(site: Site, destination: Destination, now: datetime) -> None:

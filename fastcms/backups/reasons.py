@@ -351,6 +351,20 @@ def _uncopied(facts: Facts) -> Iterator[Reason]:
             )
 
 
+def _copies_lost(facts: Facts) -> Iterator[Reason]:
+    for found in facts.elsewhere.destinations if facts.elsewhere else ():
+        if found.lost:
+            what = "A copy that was" if found.lost == 1 else f"{found.lost:,} copies that were"
+            which = "It was of" if found.lost == 1 else "The newest was of"
+            yield warning(
+                "copies_lost",
+                f"{what} in {found.place} cannot be found there any more, and this machine has no such "
+                f"backup either. {which} {found.newest_lost}.",
+                "Find out who has removed what was there. When you know, test the connection: "
+                f"`fastcms backup destination test {found.id}`.",
+            )
+
+
 def _copies_not_removed(facts: Facts) -> Iterator[Reason]:
     for found in facts.elsewhere.destinations if facts.elsewhere else ():
         if found.prune_error is not None:
@@ -381,6 +395,7 @@ _FINDERS: tuple[Callable[[Facts], Iterator[Reason]], ...] = (
     _destinations,
     _copies_failed,
     _uncopied,
+    _copies_lost,
     _copies_not_removed,
 )
 

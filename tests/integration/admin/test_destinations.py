@@ -197,7 +197,8 @@ def test_a_place_that_is_gone_is_told_with_what_to_do_and_the_test_says_the_same
     assert "It cannot be used" in tested
     assert "does not exist" in admin_browser.open(f"{page}/stored").text
     assert elsewhere.show_destination(site, page.rsplit("/", 1)[1]).code == "store_missing"
-    far.mkdir()
+    far.mkdir()  # without the copy that was in it
+    assert "test the connection once more" in admin_browser.send(f"{page}/test", {}, page=page).text
     assert "It cannot be used" not in admin_browser.send(f"{page}/test", {}, page=page).text
 
 

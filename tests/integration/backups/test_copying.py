@@ -58,6 +58,7 @@ from fastcms.errors import (
     StoreDeniedError,
     StoreError,
     StoreFullError,
+    StoreMissingError,
     StoreUnreachableError,
 )
 from fastcms.site import Site, new_site
@@ -601,21 +602,86 @@ def test_a_copy_that_is_gone_is_made_again_and_an_altered_one_is_told(
     make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
 ) -> None:
     site = make_site()
-    backup = make_backup(site, NOON)
+    other, backup = make_backup(site, NOON - DAY), make_backup(site, NOON)
     copy_missing(site)
     (far / backup.filename).unlink()
     clock.move_to(NOON + HOUR)
     copy_missing(site)
-    assert the_copy(site).state == CopyState.COPIED
-    assert names_in(far) == [backup.filename]
+    assert [copy.state for copy in list_copies(site)] == [CopyState.COPIED] * 2
+    assert names_in(far) == [other.filename, backup.filename]
     content = bytearray((far / backup.filename).read_bytes())
     content[50] ^= 1
     (far / backup.filename).write_bytes(content)
     clock.move_to(NOON + 2 * HOUR)
     copy_missing(site)
-    copy = the_copy(site)
+    (copy,) = list_copies(site, backup.filename)
     assert (copy.state, copy.code) == (CopyState.FAILED, "copy_differs")
     assert (far / backup.filename).read_bytes() == content
+
+
+def test_a_folder_whose_drive_is_away_is_not_taken_for_the_destination(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
+) -> None:
+    site = make_site()
+    first = make_backup(site, NOON - DAY)
+    copy_missing(site)
+    drive = far.rename(far.with_name("drive"))
+    far.mkdir()
+    second = make_backup(site, NOON)
+    clock.move_to(NOON + HOUR)
+    copy_missing(site)
+    state = show_destination(site, the_destination(site).id)
+    assert (state.code, state.needs_somebody, state.copied) == ("store_emptied", True, 1)
+    assert state.reason == f"The only copy that was in file://{far} is not there now."
+    assert "copy_refused" in [reason.code for reason in describe_status(site).reasons]
+    assert names_in(far) == []
+
+    far.rmdir()
+    drive.rename(far)  # mounted again
+    try_destination(site, state.id)
+    copy_missing(site)
+    assert names_in(far) == [first.filename, second.filename]
+    assert describe_status(site).is_safe
+
+
+def test_a_place_that_was_emptied_on_purpose_is_filled_again_after_two_tests(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
+) -> None:
+    """The first one tells that it is empty; whoever tests again knows."""
+    site = make_site()
+    backups = [make_backup(site, NOON - DAY), make_backup(site, NOON)]
+    copy_missing(site)
+    for backup in backups:
+        (far / backup.filename).unlink()
+    destination = the_destination(site)
+    with pytest.raises(StoreMissingError, match=r"None of the 2 copies that were in file://.* is there now."):
+        try_destination(site, destination.id)
+    copy_missing(site)
+    assert names_in(far) == []
+    try_destination(site, destination.id)
+    copy_missing(site)
+    assert names_in(far) == [backup.filename for backup in backups]
+    assert not read_far_side(site, destination, NOON).may_be_empty
+
+
+def test_copies_that_are_gone_with_their_backups_are_told_until_somebody_knows(
+    make_site: Callable[..., Site], far: Path, clock: time_machine.Traveller
+) -> None:
+    site = make_site()
+    backups = [make_backup(site, NOON - days * DAY) for days in (2, 1, 0)]
+    copy_missing(site)
+    for backup in backups[:2]:
+        deletion.delete_backup(site, backup.filename, "somebody")
+        (far / backup.filename).unlink()
+    for hours in (1, 2):
+        clock.move_to(NOON + hours * HOUR)
+        copy_missing(site)
+        state = show_destination(site, the_destination(site).id)
+        assert (state.lost, state.newest_lost, state.copied) == (2, backups[1].filename, 1)
+    (reason,) = [reason for reason in describe_status(site).reasons if reason.code == "copies_lost"]
+    assert f"2 copies that were in {state.place}" in reason.message
+    try_destination(site, state.id)
+    assert "copies_lost" not in [reason.code for reason in describe_status(site).reasons]
 
 
 def test_an_altered_copy_is_told_when_the_backup_is_gone_here(

@@ -25,7 +25,7 @@ def state_of(**changes: Any) -> DestinationState:
         "known_since": NOW,
         "needs_somebody": False,
     }
-    counts = dict.fromkeys(("copied", "copied_bytes", "waiting", "failed", "others"), 0)
+    counts = dict.fromkeys(("copied", "copied_bytes", "waiting", "failed", "others", "lost"), 0)
     return DestinationState.model_validate(nothing | known | counts | changes)
 
 
@@ -49,6 +49,7 @@ def state_of(**changes: Any) -> DestinationState:
             Level.ATTENTION,
             "no new backup came there for 2 days",
         ),
+        ({"copied": 3, "lost": 1}, Level.WARNING, "copies are gone that were there"),
         ({"copied": 3, "prune_error": "Not all."}, Level.WARNING, "and superfluous ones"),
         ({"failing_since": NOW, "failed": 2}, Level.WARNING, "at the moment, and is tried again"),
         ({"failing_since": NOW, "needs_somebody": True}, Level.ATTENTION, "It cannot be used"),

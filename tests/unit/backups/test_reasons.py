@@ -132,6 +132,7 @@ CASES: dict[str, tuple[dict[str, Any], set[str]]] = {
         elsewhere(uncopied_since=NOW - 2 * DAY, failing_since=NOW - 2 * DAY, **AWAY),
         {"destination_unreachable"},
     ),
+    "copies that are gone": (elsewhere(lost=2, newest_lost="backup_1.zip"), {"copies_lost"}),
     "copies that could not be removed": (elsewhere(prune_error="Not all."), {"copies_not_removed"}),
     "nothing at all": ({"backups": ()}, set()),
     "a new backup": ({}, set()),
