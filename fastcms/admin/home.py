@@ -11,6 +11,7 @@ from fastcms.accounts.schemas import Scope
 from fastcms.backups import restoring
 from fastcms.backups.folder import try_to_see
 from fastcms.backups.overview import look_over
+from fastcms.backups.set_again import see_what_to_set_again
 from fastcms.content import service as content
 from fastcms.content.models import Collection
 from fastcms.content.record_forms import records_key
@@ -43,6 +44,7 @@ class HomePage(Page):
             overview=await in_read(request, _overview),
             restore=await in_thread(try_to_see, restoring.restore_status, get_site(request)),
             safety=await in_thread(look_over, get_site(request)) if is_admin else None,
+            to_set_again=await in_thread(see_what_to_set_again, get_site(request)) if is_admin else None,
             records_key=records_key,
         )
 

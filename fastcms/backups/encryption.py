@@ -125,6 +125,19 @@ def require_fitting(head: bytes, identities: Sequence[Identity]) -> None:
         next(pieces, None)  # it ends too early, which is all that is wrong with it
 
 
+def find_public_keys(head: bytes, identities: Sequence[Identity]) -> list[str]:
+    """To which of the keys what begins like this is encrypted; to none if it is not encrypted at all."""
+
+    def fits(identity: Identity) -> bool:
+        try:
+            require_fitting(head, [identity])
+        except WrongKeyError:
+            return False
+        return True
+
+    return [str(key.to_public()) for key in identities if fits(key)] if looks_encrypted(head) else []
+
+
 def prove_decryptable(chunks: Iterable[bytes], identities: Sequence[Identity], expected_sha256: str) -> None:
     """Decrypt to the end, and compare. Raises: WrongKeyError, CorruptArchiveError."""
     digest = sha256()
@@ -197,7 +210,13 @@ class _Source:
             if _HEADER_END in self._header:
                 self._header = None
             elif len(self._header) > MAX_HEADER_BYTES:
-                raise OSError("its header has no end")
+                self.error = CorruptArchiveError(
+                    f"The header of the encrypted backup is longer than {MAX_HEADER_BYTES:,} bytes: "
+                    "it is encrypted to more than 160 keys, or damaged.",
+                    hint="Decrypt it where age is: age -d -i key.txt -o backup.zip FILE. If that fails, too, "
+                    "use another copy of this backup, or another backup.",
+                )
+                raise self.error
         return piece
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ connection that breaks is taken up again where it broke, and a killed process le
 import hashlib
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from pyrage.x25519 import Identity
 
 from fastcms.backups import receiving
 from fastcms.backups.copies import Checked, Copy, note_checked
-from fastcms.backups.encryption import opened
+from fastcms.backups.encryption import find_public_keys, opened
 from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.folder import data_paths, explained
 from fastcms.backups.schemas import Backup, BackupDetails
@@ -35,7 +35,7 @@ from fastcms.errors import (
     StoreError,
     StoreUnreachableError,
 )
-from fastcms.incoming import IncomingFile, fill_incoming
+from fastcms.incoming import HEAD_BYTES, IncomingFile, fill_incoming
 from fastcms.site import Site
 
 # Before it is tried again to go on. After each success, the patience is new.
@@ -139,12 +139,25 @@ def receive(
                     requested_by,
                     on_progress,
                     fetched_from=source.store.place,
+                    encrypted_to=_find_public_keys(source, object_name),
                     is_our_own=source.knows(object_name),
                 )
             except ConflictError as error:
                 if error.code != "backup_exists":
                     raise
                 return describe_backup(site, error.details["filename"])
+
+
+def _find_public_keys(source: Source, object_name: str) -> list[str]:
+    """To which of the keys at hand it is encrypted; none where that cannot be looked at again."""
+    keys = source.identities
+    with suppress(StoreError, BackupNotFoundError):
+        stored = find_stored(source.store, object_name)
+        if stored.is_encrypted and len(keys) > 1:
+            head = source.store.read(object_name, 0, min(HEAD_BYTES, stored.size_bytes))
+            return find_public_keys(b"".join(head), keys)
+        return [str(key.to_public()) for key in keys] if stored.is_encrypted else []
+    return []
 
 
 def _find_here(site: Site, source: Source, object_name: str) -> str | None:

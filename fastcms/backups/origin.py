@@ -7,7 +7,7 @@ never without one. A crash leaves at most a record without an archive, which the
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -29,13 +29,17 @@ class Newcomers:
 
 @dataclass(frozen=True)
 class Origin:
-    """Who brought an archive from another machine, and when (ISO 8601, UTC), and from which destination."""
+    """Who brought an archive from another machine, and when (ISO 8601, UTC), and from which destination.
+
+    encrypted_to: the public keys of those that have opened it, if it came encrypted.
+    """
 
     uploaded_by: str
     uploaded: str
     sha256: str
     newcomers: Newcomers
     fetched_from: str | None = None
+    encrypted_to: list[str] = field(default_factory=list)
 
     @property
     def uploaded_at(self) -> datetime:

@@ -18,6 +18,7 @@ from fastcms.backups.job_files import Job, JobKind, cancel_job, list_jobs
 from fastcms.backups.job_words import phases_of
 from fastcms.backups.listing import Shown, list_rows, verdict_of
 from fastcms.backups.overview import look_over
+from fastcms.backups.set_again import see_what_to_set_again
 from fastcms.backups.trends import find_trends
 from fastcms.backups.whereabouts import AtPlace, look_for_copies
 from fastcms.errors import InvalidInputError, NameNotTypedError
@@ -180,6 +181,7 @@ def _look(site: Site, shown: Shown, page: int, job_id: str) -> dict[str, Any]:
         "backup_count": len(backups or []),
         "total_bytes": sum(backup.size_bytes for backup in backups or []),
         "restore": restore,
+        "to_set_again": see_what_to_set_again(site),
         "days": try_to_see(list_days, site, backups=backups),
         "trends": try_to_see(find_trends, site, backups=backups),
         "ended_job": next((job for job in found["jobs"] if job.id == job_id and not job.is_running), None),

@@ -63,8 +63,8 @@ def receive_archive(
 ) -> BackupDetails:
     """Check a completely written archive whole, and make it a backup that is marked as uploaded.
 
-    fetched_from: the destination that it comes from, if it does. encrypted_to: see `Origin`. is_our_own: it is known, byte for byte, as
-    one that was made here; it is not marked.
+    fetched_from: the destination that it comes from, if it does. encrypted_to: see `Origin`. is_our_own: it
+    is known, byte for byte, as one that was made here; it is not marked.
     On disk: the archive with its record, both durable, or nothing.
     Raises: ConflictError, whose details name it, when this very archive is there already;
     NotEnoughSpaceError; BackupError; the subclasses of ArchiveError.
@@ -77,9 +77,7 @@ def receive_archive(
                 incoming.path, scratch_dir, whole := WholeCheck(), on_progress
             )
             now = utc_now().isoformat(timespec="seconds")
-            origin = Origin(
-                uploaded_by, now, incoming.sha256, newcomers, fetched_from, list(encrypted_to)
-            )
+            origin = Origin(uploaded_by, now, incoming.sha256, newcomers, fetched_from, list(encrypted_to))
             path = _keep(site, incoming, manifest, origin, scratch_dir)
             if is_our_own:
                 remove(record_path(path))

@@ -1,13 +1,13 @@
 """`fastcms backup restore` and its relatives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from humanize import naturalsize
 
-from fastcms.backups import jobs, receiving, restoring, service, tasks
+from fastcms.backups import jobs, receiving, restoring, service, set_again, tasks
 from fastcms.backups.commands import backup_app, progress_bar, show_problems, site_of
 from fastcms.backups.engine.pending import PendingRestore, RestoreReceipt
 from fastcms.backups.restore_preview import describe_preview, preview_restore
@@ -65,6 +65,7 @@ def stage_restore(  # noqa: PLR0917 - Typer calls it by name
     """
     with errors_as_exit_codes(as_json=as_json):
         site = peek_site(context, data_dir)
+        is_nobodys, missing = set_again.is_nobodys(site), list[set_again.SetAgain]()
         if is_elsewhere(filename):
             note(
                 filename=split_address(filename)[1] or "a backup"
@@ -82,10 +83,24 @@ def stage_restore(  # noqa: PLR0917 - Typer calls it by name
             service.require_site(site)
             answer = _restore(context, site, filename, now=now, yes=yes, as_json=as_json)
             sentence = ""
+        if is_nobodys:
+            name = str(answer["backup_filename"])
+            set_again.note_came_back(site, name, receiving.find_origin(site, name))
+            missing = set_again.see_what_to_set_again(site)
+            answer["set_again"] = [thing.model_dump() for thing in missing]
         if as_json:
             print_json(answer)
-        elif sentence:
+            return
+        if sentence:
             output.print(sentence, markup=False)
+        _say_what_to_set_again(missing)
+
+
+def _say_what_to_set_again(missing: Sequence[set_again.SetAgain]) -> None:
+    if missing:
+        output.print("What no backup holds has to be set again, here or in the dashboard:")
+    for thing in missing:
+        output.print(f"- {thing.sentence}\n  {thing.command}", markup=False)
 
 
 def _restore(

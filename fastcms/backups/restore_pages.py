@@ -16,6 +16,7 @@ from fastcms.backups.restore_preview import expected_downtime_seconds, obstacle_
 from fastcms.backups.restore_report import report_restores
 from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.service import find_backup, require_typed_name
+from fastcms.backups.set_again import see_what_to_set_again
 from fastcms.backups.whereabouts import look_for_copies
 from fastcms.errors import ArchiveError, FastCMSError, NoPendingRestoreError
 from fastcms.logs import get_logger
@@ -90,7 +91,10 @@ class RestoreStatusPage(Page):
     @route("")
     async def index(self, request: Request) -> Response:
         return self._show(
-            request, "restore_status.html", report=await in_thread(report_restores, get_site(request))
+            request,
+            "restore_status.html",
+            report=await in_thread(report_restores, get_site(request)),
+            to_set_again=await in_thread(see_what_to_set_again, get_site(request)),
         )
 
     @route("/cancel", methods=["POST"], name="backups-cancel")

@@ -19,6 +19,7 @@ from fastcms.backups import (
     verification,
 )
 from fastcms.backups.backup_notes import VerificationLevel
+from fastcms.backups.encryption import find_public_keys
 from fastcms.backups.engine.pending import PendingRestore
 from fastcms.backups.engine.progress import OnProgress
 from fastcms.backups.fetching import Source
@@ -93,8 +94,11 @@ def reception(
     """Check an upload that has arrived completely, decrypted if need be. What is not kept is removed."""
 
     def work(on_progress: OnProgress) -> BackupDetails:
+        encrypted_to = find_public_keys(incoming.head, identities)
         with receiving.open_upload(site, incoming, identities, on_progress) as archive:
-            backup = receiving.receive_archive(site, archive, requested_by, on_progress)
+            backup = receiving.receive_archive(
+                site, archive, requested_by, on_progress, encrypted_to=encrypted_to
+            )
         get_logger().info("backup uploaded", backup=backup.filename, by=requested_by, admins=backup.admins)
         return backup
 

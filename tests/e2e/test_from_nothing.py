@@ -175,6 +175,11 @@ def test_a_site_comes_back_whole_from_an_address_and_a_key(
     answer = json.loads(done.stdout)
     assert (answer["status"], answer["backup_filename"]) == ("restored", filename)
     assert (answer["counts"]["records"], answer["counts"]["files"]) == (40, 8)
+    assert [thing["matter"] for thing in answer["set_again"]] == [
+        "encryption",
+        "destinations",
+        "notifications",
+    ]
     reader.server = revived = Server(new_machine)
     revived.start()
     try:
