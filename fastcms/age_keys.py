@@ -60,12 +60,17 @@ def check_public_keys(text: str) -> str:
     return text
 
 
+def holds_secret_key(text: str) -> bool:
+    """Whether a secret key stands in what somebody has typed, in whatever case."""
+    return _SECRET_PREFIX in text.upper()
+
+
 def check_key_path(path: Path | None) -> Path | None:
     """The same path, unless it is a secret key itself: it would be told wherever a file is named.
 
     Raises: ValueError, which does not repeat it.
     """
-    if path is not None and _SECRET_PREFIX in str(path).upper():
+    if path is not None and holds_secret_key(str(path)):
         raise ValueError("This is the key itself; name its file.")
     return path
 

@@ -1,6 +1,8 @@
 """Restore a backup into a new site, in the browser, before it has any account."""
 
+from asyncio import Lock
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -19,8 +21,10 @@ from fastcms.accounts.setup_visit import (
     begin_setup_visit,
     find_setup_visitor,
 )
-from fastcms.age_keys import parse_identities
+from fastcms.age_keys import holds_secret_key, parse_identities
 from fastcms.backups import jobs, receiving, restoring, tasks
+from fastcms.backups.engine.pending import PendingRestore
+from fastcms.backups.engine.progress import OnProgress
 from fastcms.backups.fetching import Source
 from fastcms.backups.job_files import Job, JobKind, JobState, list_jobs
 from fastcms.backups.job_words import phases_of
@@ -28,11 +32,20 @@ from fastcms.backups.origin import Origin
 from fastcms.backups.restore_preview import expected_downtime_seconds
 from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.service import list_backups
+from fastcms.backups.set_again import is_nobodys, note_came_back
 from fastcms.backups.sources import find_given_keys, require_readable
 from fastcms.backups.stored import StoredBackup, StoredBackups, find_passed_over, list_stored, suggest
 from fastcms.backups.stores.addresses import open_store, parse_address
 from fastcms.backups.stores.base import BackupStore
-from fastcms.errors import FastCMSError, StoreError, TooManyAttemptsError, status_of
+from fastcms.errors import (
+    ConflictError,
+    FastCMSError,
+    InvalidInputError,
+    KeyRequiredError,
+    StoreError,
+    TooManyAttemptsError,
+    status_of,
+)
 from fastcms.noting import note
 from fastcms.pages import (
     can_be_overheard,
@@ -57,6 +70,7 @@ _NAMES = {
 _FIELDS = ("address", "endpoint", "access_key", "secret_key", "identity")
 _SECRETS = ("secret_key", "identity")  # no page repeats them
 _KEY = "What was typed as the key"
+_NEEDS_KEY = "Fill in the field 'Key to decrypt with': the recovery sheet and the key file have it."
 _HERE = "admin:setup-restore"
 _FORMS = ("code", "list", "start", "cancel", "restart")
 SETUP_RESTORE_ROUTES = ("setup-restore", *(f"setup-restore-{name}" for name in _FORMS))
@@ -89,6 +103,7 @@ class SetupRestore:
 
     def __init__(self, templates: Jinja2Templates) -> None:
         self._templates = templates
+        self._starting = Lock()
 
     def get_routes(self) -> list[Route]:
         handlers = (self.take_code, self.list_stored, self.start, self.cancel, self.restart)
@@ -138,9 +153,14 @@ class SetupRestore:
         is_here = await form_text(request, "is_here") == "yes"
         prepare = _task_for_local if is_here else _task_for_stored
         fields = {} if is_here else await _read_fields(request)
+        here = see_other(str(request.url_for(_HERE)))
+        if await in_thread(_is_under_way, site):
+            return here
         task = await in_waiting_thread(prepare, site, name, visitor, **fields)
-        await in_thread(jobs.start, site, task)
-        return see_other(str(request.url_for(_HERE)))
+        async with self._starting:  # one of several clicks
+            if not await in_thread(_is_under_way, site):
+                await in_thread(jobs.start, site, _unless_taken(site, task))
+        return here
 
     @for_setup_visitors
     async def cancel(self, request: Request, _visitor: Caller) -> Response:
@@ -173,14 +193,19 @@ class SetupRestore:
             stored=stored,
             newest=newest,
             doubtful=_find_doubtful(stored) if stored else None,
-            fields={name: value for name, value in fields.items() if name not in _SECRETS},
+            fields={
+                name: value
+                for name, value in fields.items()
+                if name not in _SECRETS and not holds_secret_key(value)
+            },
             can_be_overheard=can_be_overheard(request),
             local=await in_thread(list_backups, site),
             restore=await in_thread(restoring.restore_status, site),
             job=latest if latest and latest.is_running else None,
             failed=latest if latest and latest.state is JobState.FAILED else None,
             upload_phases=phases_of(JobKind.UPLOAD),
-            has_key=site.settings.backup_identity is not None,
+            has_key=(has_key := site.settings.backup_identity is not None),
+            needs_key=not (has_key or fields.get("identity")) and _holds_encrypted(stored),
             downtime_seconds=await in_thread(_downtime_seconds, site),
         )
 
@@ -208,17 +233,56 @@ class SetupRestore:
         return self._templates.TemplateResponse(request, template, facts | context, status, headers)
 
 
-def _task_for_local(site: Site, filename: str, visitor: Caller) -> jobs.Task[Any]:
+def _is_under_way(site: Site) -> bool:
+    latest = _find_latest(site)
+    is_running = latest is not None and latest.is_running
+    return is_running or restoring.restore_status(site).state is RestoreState.PENDING
+
+
+def _unless_taken(site: Site, task: jobs.Task[PendingRestore]) -> jobs.Task[PendingRestore]:
+    """Prepare nothing for a site that somebody has taken charge of meanwhile."""
+
+    def work(on_progress: OnProgress) -> PendingRestore:
+        pending = task.work(on_progress)
+        try:
+            _require_nobodys(site)
+        except ConflictError:
+            restoring.cancel_restore(site)
+            raise
+        name = pending.backup_filename
+        note_came_back(site, name, receiving.find_origin(site, name))
+        return pending
+
+    return replace(task, work=work)
+
+
+def _require_nobodys(site: Site) -> None:
+    """Raises: ConflictError."""
+    if not is_nobodys(site):
+        raise ConflictError(
+            "A first admin was created meanwhile, so the site stays as it is.",
+            hint="Whoever is in charge now can restore the backup, on the page of backups.",
+            code="already_set_up",
+        )
+
+
+def _task_for_local(site: Site, filename: str, visitor: Caller) -> jobs.Task[PendingRestore]:
     origin = receiving.find_origin(site, filename)
     return tasks.staging(site, filename, visitor.name, approved=origin)
 
 
-def _task_for_stored(site: Site, object_name: str, visitor: Caller, **fields: str) -> jobs.Task[Any]:
+def _task_for_stored(
+    site: Site, object_name: str, visitor: Caller, **fields: str
+) -> jobs.Task[PendingRestore]:
     keys = find_given_keys(site, fields["identity"], _KEY)
     source = Source(_open_store(fields), keys)
-    require_readable(source, object_name)
+    try:
+        require_readable(source, object_name)
+    except KeyRequiredError as error:
+        raise KeyRequiredError(error.message, hint=_NEEDS_KEY) from error
 
     def approve(filename: str) -> Origin | None:
+        _require_nobodys(site)
         return receiving.find_origin(site, filename)
 
     return tasks.staging_of_fetched(site, source, object_name, visitor.name, approve=approve)
@@ -226,6 +290,13 @@ def _task_for_stored(site: Site, object_name: str, visitor: Caller, **fields: st
 
 def _open_store(fields: dict[str, str]) -> BackupStore:
     """Raises: InvalidInputError."""
+    if any(holds_secret_key(value) for name, value in fields.items() if name != "identity"):
+        raise InvalidInputError(
+            "A field of the storage holds the key to decrypt with.",
+            hint="What begins with AGE-SECRET-KEY-1 belongs into the field 'Key to decrypt with'. It was not "
+            "sent to the storage, which has a secret access key of its own.",
+            code="wrong_field",
+        )
     text, endpoint = fields["address"], fields["endpoint"]
     if endpoint and "endpoint=" not in text:
         text += f"{'&' if '?' in text else '?'}endpoint={endpoint}"
@@ -252,6 +323,10 @@ def _find_doubtful(stored: StoredBackups) -> str | None:
     """The newest one, if it is not encrypted, and older ones are."""
     encrypted = suggest(stored.items, has_key=True)
     return find_passed_over(encrypted, (item.object_name for item in stored.items)) if encrypted else None
+
+
+def _holds_encrypted(stored: StoredBackups | None) -> bool:
+    return stored is not None and any(item.is_encrypted for item in stored.items)
 
 
 def _list_again(fields: dict[str, str]) -> StoredBackups | None:

@@ -3,8 +3,10 @@
 import re
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
@@ -14,8 +16,11 @@ from pyrage.x25519 import Identity
 from fastcms.accounts import service as accounts
 from fastcms.accounts.dependencies import SESSION_COOKIE
 from fastcms.accounts.setup_visit import SETUP_COOKIE
-from fastcms.backups import encryption, service
+from fastcms.backups import encryption, receiving, restoring, service
+from fastcms.backups.backup_settings import change_settings, read_settings
+from fastcms.backups.engine.pending import PendingRestore
 from fastcms.backups.job_files import Job, list_jobs
+from fastcms.backups.restore_schemas import RestoreState
 from fastcms.backups.stores.folder import FolderStore
 from fastcms.config import Settings
 from fastcms.database import utc_now
@@ -175,11 +180,83 @@ def test_an_encrypted_backup_is_listed_fetched_prepared_and_after_a_restart_one_
     assert str(KEY) not in ready.text
     after = restart(proven, new.settings)
     assert after.open(PAGE).url.path == "/admin/login"
-    assert after.log_in(ADMIN).url.path == "/admin/"
+    home = after.log_in(ADMIN)
+    assert home.url.path == "/admin/"
+    for page in (home, after.open("/backups"), after.open("/backups/restore")):
+        assert f"Copies were encrypted to {KEY.to_public()}: use that key again." in page.text
+        assert "Backups are copied nowhere" in page.text
+        assert "Nobody would be told if a backup failed: say whom to tell." in page.text
+    after.send("/backups/keys/add", {"public_key": str(KEY.to_public())}, page="/backups")
+    assert read_settings(new).encrypt_to == (str(KEY.to_public()),)
+    change_settings(new, {"notify_urls": ["json://localhost:9"]})
+    still = after.open("/backups").text
+    assert "Copies were encrypted to" not in still
+    assert "say whom to tell." not in still
+    assert "Backups are copied nowhere" in still
     log = (new.settings.data_dir / "activity.db").read_bytes()
     assert f"the restore of {archive.name}.age".encode() in log
     assert str(KEY).encode() not in log
     after.client.__exit__(None, None, None)
+
+
+def test_of_four_clicks_one_fetches(proven: Browser, new: Site, far: Path, archive: Path) -> None:
+    form = {"address": far.as_uri(), "identity": str(KEY), "filename": f"{archive.name}.age"}
+    token = re.search(r'name="csrftoken" value="([^"]+)"', proven.open(PAGE).text)
+    assert token is not None
+
+    def click(_number: int) -> int:
+        data = form | {"csrftoken": token[1]}
+        return proven.client.post(f"/admin{PAGE}/start", data=data, follow_redirects=False).status_code
+
+    with ThreadPoolExecutor(4) as clicks:
+        assert list(clicks.map(click, range(4))) == [303] * 4
+    assert wait_for_job(new).state == "succeeded"
+    assert len(list_jobs(new)) == 1
+    assert len(service.list_backups(new)) == 1
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_nothing_is_prepared_once_there_is_an_admin(
+    proven: Browser, new: Site, far: Path, monkeypatch: pytest.MonkeyPatch, *, is_here: bool
+) -> None:
+    stage = restoring.stage_restore
+
+    def be_overtaken(*arguments: Any, **options: Any) -> PendingRestore:
+        pending = stage(*arguments, **options)
+        with new.database.write() as session:
+            accounts.create_account(session, "first@example.com", PASSWORD)
+        return pending
+
+    form = {"address": far.as_uri(), "filename": "backup_20250115_100000.zip"}
+    if is_here:
+        receiving.import_archive(new, far / "backup_20250115_100000.zip", "me")
+        form = {"filename": service.list_backups(new)[0].filename, "is_here": "yes"}
+    monkeypatch.setattr(restoring, "stage_restore", be_overtaken)
+    proven.send(f"{PAGE}/start", form, page=PAGE)
+    job = wait_for_job(new)
+    assert job.error is not None
+    assert job.error.code == "already_set_up"
+    assert restoring.restore_status(new).state is RestoreState.NONE
+
+
+def test_a_key_in_a_field_of_the_storage_is_noticed_and_not_repeated(proven: Browser, far: Path) -> None:
+    for name in ("address", "endpoint", "access_key", "secret_key"):
+        form = {"address": far.as_uri(), name: str(KEY).lower()}
+        shown = proven.send(f"{PAGE}/list", form, page=PAGE).text
+        assert "A field of the storage holds the key to decrypt with." in shown
+        assert str(KEY).lower() not in shown.lower().replace("&#45;", "-")
+
+
+def test_words_are_those_of_a_page_where_a_key_is_missing(
+    proven: Browser, new: Site, far: Path, archive: Path
+) -> None:
+    fields = {"address": far.as_uri(), "filename": f"{archive.name}.age"}
+    assert "Those marked as encrypted need their key" in proven.send(f"{PAGE}/list", fields, page=PAGE).text
+    refused = proven.send(f"{PAGE}/start", fields, page=PAGE).text
+    assert "Fill in the field &#39;Key to decrypt with&#39;" in refused
+    assert "--identity" not in refused
+    with_key = fields | {"identity": str(KEY)}
+    assert "need their key" not in proven.send(f"{PAGE}/list", with_key, page=PAGE).text
 
 
 def test_the_servers_own_key_is_used_where_none_is_typed(
