@@ -152,9 +152,17 @@ def test_a_header_without_an_end_is_not_read_to_its_end(line: bytes) -> None:
             taken += len(piece)
             yield piece
 
-    with pytest.raises(CorruptArchiveError, match="damaged or incomplete"):
+    with pytest.raises(CorruptArchiveError, match=r"damaged or incomplete|more than 160 keys, or damaged"):
         decrypt(endless())
     assert taken < 100_000
+
+
+def test_what_is_encrypted_to_more_keys_than_can_be_read_is_told_as_that() -> None:
+    assert decrypt([encrypt(b"x", recipients=160)]) == b"x"
+    sealed = encrypt(b"x", recipients=300)
+    with pytest.raises(CorruptArchiveError, match="more than 160 keys, or damaged") as caught:
+        decrypt(sealed[at : at + 4096] for at in range(0, len(sealed), 4096))
+    assert "age -d" in caught.value.hint
 
 
 class LostError(Exception):
