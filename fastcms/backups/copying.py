@@ -108,16 +108,22 @@ def lock_of(site: Site, destination: Destination) -> FileLock:
 
 def copy_to(site: Site, destination: Destination) -> list[Run]:
     """Do one round at a destination, unless another process is at it. Never raises."""
+    runs: list[Run] = []
     try:
         with lock_of(site, destination).hold(purpose=f"copying to {destination.place}", timeout_seconds=0):
-            return list(_do_round(site, destination))
+            runs.extend(_do_round(site, destination))  # what came before an error stays
     except BackupBusyError:
         pass
     except FastCMSError as error:
         _log_once(destination, error)
     except Exception as error:  # noqa: BLE001 - the next round may succeed
-        get_logger().error("Unexpected error", exc_info=error)
-    return []
+        _note_unusable(site, destination, _as_told(error, f"The round at {destination.place} broke off."))
+    return runs
+
+
+def _note_unusable(site: Site, destination: Destination, error: FastCMSError) -> FarSide:
+    now = utc_now()
+    return change_far_side(site, destination, now, lambda found: unusable(found, error, now))
 
 
 def _log_once(destination: Destination, error: FastCMSError) -> None:
@@ -166,7 +172,7 @@ def _look(site: Site, destination: Destination, copies: list[Copy]) -> _There | 
         lost = [] if may_be_empty else find_lost(site, copies, stored)
     except Exception as raised:  # noqa: BLE001 - whatever it is, the destination's state says so
         error = _as_told(raised, f"{destination.place} could not be looked at.")
-        found = change_far_side(site, destination, now, lambda found: unusable(found, error, now))
+        found = _note_unusable(site, destination, error)
         save_copies(site, [_failed(copy, error, now, found.next_try) for copy in copies if is_open(copy)])
         get_logger().warning(error.message, place=destination.place, code=error.code, attempts=found.attempts)
         return None
@@ -316,7 +322,11 @@ def _prune(there: _There) -> Iterator[Run]:
     found = read_far_side(site, destination, now)
     if site.stopping.is_set() or (found.prune_failed and now - found.prune_failed < _PRUNE_AGAIN):
         return
-    run = prune_there(site, destination, there.store)
+    try:
+        run = prune_there(site, destination, there.store)
+    except StoreError as error:  # what is there cannot be told any more
+        _note_unusable(site, destination, error)
+        return
     prune_failed = now if run is not None and run.state is JobState.FAILED else None
     if prune_failed != found.prune_failed:
         update = {"prune_failed": prune_failed}

@@ -137,6 +137,21 @@ def list_states(site: Site, now: datetime | None = None) -> list[DestinationStat
     return [_look_up(site, destination, now) for destination in found]
 
 
+def find_problems(site: Site) -> list[str]:
+    """Why copies are not where they should be, and what to do. Raises: BackupError."""
+    invalid = destinations_problem(site)
+    return [*([invalid] if invalid else []), *filter(None, map(_find_problem, list_states(site)))]
+
+
+def _find_problem(state: DestinationState) -> str | None:
+    failed = state.failed_copy
+    if state.failing_since is not None:
+        return f"{state.place}: {state.reason} {state.hint}".strip()
+    if failed is not None:
+        return f"{state.place}: {failed.filename} could not be copied. {failed.reason} {failed.hint}".strip()
+    return None
+
+
 def mark_copies(states: Iterable[DestinationState]) -> str:
     """What changes whenever a copy comes, goes or fails, or a destination is found otherwise."""
     unsteady = {"known_since", "uncopied_since"}  # before the first look, they are now

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from fastcms.backups import schedule, service, upkeep
+from fastcms.backups import elsewhere, schedule, service, upkeep
 from fastcms.backups.backup_settings import BackupSettings
 from fastcms.backups.commands import backup_app, site_of
 from fastcms.backups.history import Run, RunKind
@@ -70,6 +70,7 @@ def run_due(context: typer.Context, as_json: JsonOption = False) -> None:
         except BackupBusyError as error:
             busy = error.message
         runs += upkeep.copy_and_run_due(site)
+        problems = elsewhere.find_problems(site)
         now = utc_now()
         next_backup = schedule.next_run(site, Duty.BACKUP, now)
         if as_json:
@@ -78,6 +79,7 @@ def run_due(context: typer.Context, as_json: JsonOption = False) -> None:
                 {
                     "runs": [run.model_dump(mode="json") for run in runs],
                     "busy": busy,
+                    "problems": problems,
                     "next_backup": next_backup,
                     "next_verification": next_verification,
                 }
@@ -85,8 +87,8 @@ def run_due(context: typer.Context, as_json: JsonOption = False) -> None:
         elif busy is not None and not runs:
             messages.print(f"Nothing was done: {busy}", markup=False)
         else:
-            _print_runs(runs, next_backup)
-        if any(run.state is not JobState.SUCCEEDED for run in runs):
+            _print_runs(runs, problems, next_backup)
+        if problems or any(run.state is not JobState.SUCCEEDED for run in runs):
             raise typer.Exit(_FAILED)
 
 
@@ -134,15 +136,18 @@ def _describe_value(name: str, value: Any) -> str:
     return str(value)
 
 
-def _print_runs(runs: list[Run], next_backup: datetime | None) -> None:
+def _print_runs(runs: list[Run], problems: list[str], next_backup: datetime | None) -> None:
     for run in runs:
         if run.state is JobState.SUCCEEDED:
             output.print(_describe_run(run), markup=False)
         else:
             reason = run.error.detail if run.error else ""
             messages.print(f"Error: {run.kind}: {run.state}. {reason}", markup=False)
+    for problem in problems:
+        messages.print(f"Error: {problem}", markup=False)
+    what = "Done" if runs else "Nothing was done" if problems else "Nothing is due"
     when = f"next backup at {next_backup:%Y-%m-%d %H:%M} UTC" if next_backup else "the schedule is off"
-    output.print(f"{'Done' if runs else 'Nothing is due'}; {when}.", markup=False)
+    output.print(f"{what}; {when}.", markup=False)
 
 
 def _describe_run(run: Run) -> str:

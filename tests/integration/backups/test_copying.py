@@ -37,7 +37,7 @@ from fastcms.backups.destinations import (
     open_destination,
     remove_destination,
 )
-from fastcms.backups.elsewhere import show_destination, try_destination
+from fastcms.backups.elsewhere import find_problems, show_destination, try_destination
 from fastcms.backups.encryption import decrypted
 from fastcms.backups.engine.progress import OnProgress
 from fastcms.backups.far_side import read_far_side
@@ -936,6 +936,25 @@ def test_nothing_is_removed_there_while_it_cannot_be_told_what_is_pinned(
     monkeypatch.setattr(copy_retention, "read_notes", fail)
     with pytest.raises(BackupError):
         copy_retention.plan_there(site, destination, store)
+
+
+def test_what_was_copied_is_told_also_when_the_removal_after_it_breaks_off(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    make_backup(site, NOON)
+    for error, reason in ((StoreUnreachableError("Away."), "Away."), (RuntimeError(), "broke off")):
+
+        def fail(*_arguments: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(copying, "prune_there", fail)
+        runs = copy_missing(site)
+        assert [run.kind for run in runs] == ([RunKind.COPY] if reason == "Away." else [])
+        (problem,) = find_problems(site)
+        assert reason in problem
+        try_destination(site, the_destination(site).id)
+    assert find_problems(site) == []
 
 
 def test_nothing_is_removed_there_while_backups_fail(

@@ -109,6 +109,25 @@ def test_a_backup_that_fails_is_told_and_ends_with_an_error(site: Site) -> None:
     assert "Traceback" not in failed.stderr
 
 
+def test_a_destination_that_cannot_be_used_is_an_error_until_it_can(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = tmp_path / "far"
+    monkeypatch.setenv("FASTCMS_BACKUP_DESTINATIONS", far.as_uri())
+    service.create_backup(site)
+    for _ in range(2):  # the second does not even try: it is not time yet
+        failed = fastcms("run-due")
+        assert failed.exit_code == 1
+        assert f"The folder of {far.as_uri()} does not exist." in " ".join(failed.stderr.split())
+        assert "Nothing is due" not in failed.stdout
+    code, answered = answer("run-due")
+    assert (code, len(answered["problems"])) == (1, 1)
+    far.mkdir()
+    assert fastcms("destination", "test", answer("destinations")[1]["items"][0]["id"]).exit_code == 0
+    code, answered = answer("run-due")
+    assert (code, answered["problems"], [run["kind"] for run in answered["runs"]]) == (0, [], ["copy"])
+
+
 def test_a_folder_without_a_site_is_refused(tmp_path: Path) -> None:
     for arguments in (["run-due"], ["settings"], ["set", "keep_last", "3"]):
         code, error = answer(*arguments)
