@@ -4,7 +4,8 @@ from humanize import naturalsize
 
 from fastcms.backups import jobs, restoring, tasks
 from fastcms.backups.commands import progress_bar
-from fastcms.backups.fetching import require_key
+from fastcms.backups.encryption import MAX_HEADER_BYTES, require_fitting
+from fastcms.backups.fetching import Source, require_key
 from fastcms.backups.schemas import BackupDetails
 from fastcms.backups.stored import (
     StoredBackup,
@@ -31,6 +32,7 @@ def fetch_to_restore(site: Site, target: Target, *, latest: bool, yes: bool, as_
     source = target.source
     warn_of(stored)
     require_key(stored, source.store.place, source.identities)
+    _require_fitting_key(stored, source)
     if not yes:
         require_answer(
             f"Replace the database and all files with those of {stored.filename}?", as_json=as_json
@@ -43,6 +45,13 @@ def fetch_to_restore(site: Site, target: Target, *, latest: bool, yes: bool, as_
     )
     with progress_bar() as show:
         return jobs.run(site, tasks.fetching_of(site, source, stored.object_name, who()), show)
+
+
+def _require_fitting_key(stored: StoredBackup, source: Source) -> None:
+    """Before there is a data folder: raise WrongKeyError if no key opens it."""
+    if stored.is_encrypted:
+        head = source.store.read(stored.object_name, 0, min(MAX_HEADER_BYTES, stored.size_bytes))
+        require_fitting(b"".join(head), source.identities)
 
 
 def describe_counts(backup: BackupDetails) -> str:

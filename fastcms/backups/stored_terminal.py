@@ -88,8 +88,8 @@ def _read_keys(site: Site, identity: Path | None) -> tuple[Identity, ...]:
     keys = find_keys(site, identity)
     if key_path is not None and is_readable_by_others(key_path):
         messages.print(
-            f"[yellow]Warning:[/] others on this machine can read the key file: "
-            f"chmod 600 {escape(shlex.quote(str(key_path)))}"
+            "[yellow]Warning:[/] others on this machine can read the key file, as browsers save files. "
+            f"Close it: chmod 600 {escape(shlex.quote(str(key_path)))}"
         )
     return keys
 
