@@ -7,6 +7,7 @@ shown that they have its secret key, which alone can read them.
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from pyrage.x25519 import Identity
@@ -26,6 +27,9 @@ from fastcms.noting import note
 from fastcms.site import Site
 
 _ENDING_LENGTH = 6
+# So long the sheet of a new pair may be printed and put away before it is confirmed.
+_CONFIRMED_WITHIN = timedelta(hours=1)
+_MOST_DIGITS = 10  # of the seconds since 1970
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def make_pair(site: Site) -> NewPair:
         secret_key=secret_key,
         sheet=render_sheet(describe_sheet(site, [public_key], secret_key)),
         key_file=describe_key_file(identity, utc_now()),
-        proof=_prove(site, public_key, secret_key),
+        proof=_prove(site, public_key, secret_key, utc_now()),
     )
 
 
@@ -114,12 +118,18 @@ def confirm_pair(site: Site, public_key: str, proof: str, typed: str, confirmed_
     Raises: InvalidInputError; ConflictError; BackupError.
     """
     _note(parse_recipients([public_key]))
-    if not hmac.compare_digest(_prove(site, public_key, typed).encode(), proof.encode()):
+    made = _made_of(proof)
+    if not hmac.compare_digest(_prove(site, public_key, typed, made).encode(), proof.encode()):
         raise InvalidInputError(
             "The secret key on the sheet ends otherwise.",
             hint=f"Look at the sheet, and type its last {_ENDING_LENGTH} characters. Nothing is encrypted to "
             "this key yet: if you do not have the sheet any more, make another key.",
             code="key_not_confirmed",
+        )
+    if not utc_now() - made <= _CONFIRMED_WITHIN:
+        raise InvalidInputError(
+            "This key was made more than an hour ago.",
+            hint="Make another one. If you have kept its sheet, add its public key instead.",
         )
     if public_key not in read_settings(site).encrypt_to:  # a double click
         add_keys(site, public_key, confirmed_by)
@@ -171,10 +181,19 @@ def _note(public_keys: Sequence[object]) -> None:
     note(key=f"the public key {keys}" if keys else "a public key")
 
 
-def _prove(site: Site, public_key: str, secret_key: str) -> str:
-    """What only this server can compute of a public key and the end of its secret key, typed somehow."""
+def _made_of(proof: str) -> datetime:
+    """When the pair was made, as its proof says: true if the rest of the proof is."""
+    seconds = proof.partition("-")[0]
+    is_number = seconds.isascii() and seconds.isdigit() and len(seconds) <= _MOST_DIGITS
+    return datetime.fromtimestamp(int(seconds) if is_number else 0, UTC)
+
+
+def _prove(site: Site, public_key: str, secret_key: str, made: datetime) -> str:
+    """What only this server can compute of a pair: public key, end of its secret key as typed, and time."""
+    seconds = int(made.timestamp())
     ending = "".join(secret_key.split()).upper()[-_ENDING_LENGTH:]
-    return hmac.new(site.secret_key.encode(), f"{public_key} {ending}".encode(), sha256).hexdigest()
+    text = f"{public_key} {ending} {seconds}"
+    return f"{seconds}-{hmac.new(site.secret_key.encode(), text.encode(), sha256).hexdigest()}"
 
 
 def _find_own_keys(site: Site) -> tuple[set[str], str | None]:

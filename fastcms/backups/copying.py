@@ -27,7 +27,7 @@ from fastcms.backups.copy_list import (
 )
 from fastcms.backups.copy_retention import prune_there
 from fastcms.backups.destinations import Destination, list_destinations, open_destination
-from fastcms.backups.engine.progress import OnProgress
+from fastcms.backups.engine.progress import OnProgress, Progress
 from fastcms.backups.far_side import (
     LOOK_EVERY,
     SELDOM,
@@ -291,7 +291,11 @@ def _task(there: _There, copy: Copy, settings: BackupSettings) -> Task[Copy]:
     )
 
     def work(on_progress: OnProgress) -> Copy:
-        return send(sending, copy, on_progress)
+        def go_on(progress: Progress) -> None:
+            on_progress(progress)
+            _require_listed(there)
+
+        return send(sending, copy, go_on)
 
     return Task(
         JobKind.COPY,
@@ -302,6 +306,15 @@ def _task(there: _There, copy: Copy, settings: BackupSettings) -> Task[Copy]:
         Trigger.SCHEDULED,
         copy.place,
     )
+
+
+def _require_listed(there: _There) -> None:
+    """Raises: JobCancelledError as soon as nothing is to be copied to a destination any more."""
+    if there.destination.id not in {found.id for found in list_destinations(there.site)}:
+        raise JobCancelledError(
+            f"{there.destination.place} was removed from the destinations.",
+            hint="Nothing is copied there any more.",
+        )
 
 
 def _failed(copy: Copy, error: FastCMSError, now: datetime, next_try: datetime | None) -> Copy:

@@ -1,14 +1,17 @@
 """The page of keys: a key is shown once, used when its sheet was shown to be kept, and found nowhere else."""
 
 import re
+from datetime import timedelta
 from html import unescape
 from pathlib import Path
 
 import pytest
+import time_machine
 from pyrage.x25519 import Identity
 
 from fastcms.backups.backup_settings import change_settings, read_settings
 from fastcms.backups.copies import Copy, save_copies
+from fastcms.database import utc_now
 from fastcms.site import Site
 from tests.integration.admin.conftest import Browser
 
@@ -64,11 +67,23 @@ def test_a_new_key_is_used_when_its_end_was_typed_and_is_kept_nowhere(
 def test_a_key_is_only_confirmed_with_the_proof_of_this_server(admin_browser: Browser, site: Site) -> None:
     secret, form = make(admin_browser)
     _, other_form = make(admin_browser)
-    for proof in (other_form["proof"], "", "é"):
+    later = re.sub(r"^\d+", "2000000000", form["proof"])
+    for proof in (other_form["proof"], "", "é", "9" * 400, later):
         sent = {"public_key": form["public_key"], "proof": proof, "ending": secret[-6:]}
         assert admin_browser.send(f"{KEYS}/confirm", sent, KEYS).status_code == 422
     answer = admin_browser.send(f"{KEYS}/confirm", form | {"public_key": "age1no", "ending": "x"}, KEYS)
     assert "is no public key of age" in answer.text
+    assert read_settings(site).encrypt_to == ()
+
+
+def test_a_key_is_confirmed_within_an_hour(admin_browser: Browser, site: Site) -> None:
+    """Encryption that was turned off meanwhile is not turned on again by a page of the browser's history."""
+    secret, form = make(admin_browser)
+    sent = form | {"ending": secret[-6:]}
+    admin_browser.send(f"{KEYS}/confirm", sent, KEYS)
+    admin_browser.send(f"{KEYS}/off", {}, KEYS)
+    with time_machine.travel(utc_now() + timedelta(minutes=61), tick=False):
+        assert "made more than an hour ago" in admin_browser.send(f"{KEYS}/confirm", sent, KEYS).text
     assert read_settings(site).encrypt_to == ()
 
 
@@ -82,7 +97,7 @@ def test_the_new_sheet_may_show_its_style_and_has_the_secret_key(admin_browser: 
     assert f'<style nonce="{nonce[1]}">' in sheet
     assert SECRET.search(sheet) is not None
     assert "<svg" in sheet  # the key to be photographed
-    assert "age -d -i backup-key.txt" in sheet
+    assert "age -d -i backup-key.txt" in re.sub(r"</?span>", "", sheet)
 
 
 def test_keys_of_ones_own_are_added_and_removed_and_the_last_one_stays(

@@ -19,12 +19,14 @@ from fastcms.backups import (
     copy_workers,
     copying,
     deletion,
+    elsewhere,
     history,
     jobs,
     pinning,
     pruning,
     receiving,
     service,
+    streams,
 )
 from fastcms.backups.backup_settings import change_settings
 from fastcms.backups.copies import Checked, Copy, CopyState, list_copies
@@ -411,14 +413,14 @@ def test_an_error_that_nobody_expected_is_told_and_tried_ever_more_seldom(
 
 
 def test_what_every_round_finds_is_logged_once_for_each_destination(
-    make_site: Callable[..., Site], far: Path, capfd: pytest.CaptureFixture[str]
+    make_site: Callable[..., Site], far: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = make_site(backup_destinations=f"file://{far} file://{far.parent}/other")
     history_path(site).unlink(missing_ok=True)
     history_path(site).mkdir(parents=True)
     for _ in range(3):
         copy_missing(site)
-    assert "".join(capfd.readouterr()).count("Reading the history of backups") == 2
+    assert caplog.text.count("Reading the history of backups") == 2
 
 
 def test_one_process_at_a_time_looks_what_is_missing(make_site: Callable[..., Site]) -> None:
@@ -751,6 +753,31 @@ def test_somebody_cancels_and_it_is_tried_again_later(
     clock.move_to(NOON + 7 * HOUR)
     copy_missing(site)
     assert the_copy(site).state == CopyState.COPIED
+
+
+def test_an_upload_ends_when_its_destination_is_removed(
+    make_site: Callable[..., Site], far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site(backup_destinations="")
+    destination = add_destination(site, far.as_uri(), {})
+    backup = make_backup(site, NOON)
+    monkeypatch.setattr(streams, "_SECONDS_BETWEEN", 0)
+    original = FolderStore.put
+
+    def put(store: FolderStore, name: str, chunks: Iterable[bytes], size_bytes: int) -> PutResult:
+        remove_destination(site, destination.id)
+        return original(store, name, chunks, size_bytes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "put", put)
+        (run,) = copy_missing(site)
+    assert run.state is JobState.CANCELLED
+    assert run.error is not None
+    assert "was removed from the destinations" in run.error.detail
+    assert names_in(far) == []
+    elsewhere.add_destination(site, far.as_uri(), {}, "somebody")
+    copy_missing(site)
+    assert names_in(far) == [backup.filename]
 
 
 def test_the_end_of_the_server_is_no_failure(
