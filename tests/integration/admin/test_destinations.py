@@ -83,8 +83,8 @@ def test_a_folder_is_tested_then_added_and_removed_again(
     assert "What is there stays." in removed
     assert list_destinations(site) == []
     told = admin_browser.open("/activity").text
-    assert f"Added {far.as_uri()} as a place" in told
-    assert f"Removed {far.as_uri()} as a place" in told
+    assert f"Added {far.as_uri()} as a destination of backups" in told
+    assert f"Removed {far.as_uri()} as a destination of backups" in told
 
 
 def test_copies_leave_unencrypted_only_where_somebody_has_said_so(
