@@ -21,8 +21,10 @@ from fastcms.accounts.setup_visit import (
     begin_setup_visit,
     find_setup_visitor,
 )
-from fastcms.age_keys import holds_secret_key, parse_identities
+from fastcms.admin.storage_form import find_repeatable, kind_of, open_typed_store, read_fields
+from fastcms.age_keys import parse_identities
 from fastcms.backups import jobs, receiving, restoring, tasks
+from fastcms.backups.destination_forms import Kind
 from fastcms.backups.engine.pending import PendingRestore
 from fastcms.backups.engine.progress import OnProgress
 from fastcms.backups.fetching import Source
@@ -35,12 +37,9 @@ from fastcms.backups.service import list_backups
 from fastcms.backups.set_again import is_nobodys, note_came_back
 from fastcms.backups.sources import find_given_keys, require_readable
 from fastcms.backups.stored import StoredBackup, StoredBackups, find_passed_over, list_stored, suggest
-from fastcms.backups.stores.addresses import open_store, parse_address
-from fastcms.backups.stores.base import BackupStore
 from fastcms.errors import (
     ConflictError,
     FastCMSError,
-    InvalidInputError,
     KeyRequiredError,
     StoreError,
     TooManyAttemptsError,
@@ -55,20 +54,10 @@ from fastcms.pages import (
     in_thread,
     in_waiting_thread,
     in_words,
-    read_form,
     see_other,
 )
 from fastcms.site import Site
 
-# What a form of three fields has for the credentials of each kind of store, by the stores' own names.
-_NAMES = {
-    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
-    "gs": (None, "GOOGLE_SERVICE_ACCOUNT_KEY"),
-    "file": (None, None),
-}
-_FIELDS = ("address", "endpoint", "access_key", "secret_key", "identity")
-_SECRETS = ("secret_key", "identity")  # no page repeats them
 _KEY = "What was typed as the key"
 _NEEDS_KEY = "Fill in the field 'Key to decrypt with': the recovery sheet and the key file have it."
 _HERE = "admin:setup-restore"
@@ -142,7 +131,7 @@ class SetupRestore:
     @for_setup_visitors
     async def list_stored(self, request: Request, _visitor: Caller) -> Response:
         return await self.choose(
-            request, stored=await in_waiting_thread(_list_stored, await _read_fields(request))
+            request, stored=await in_waiting_thread(_list_stored, await read_fields(request))
         )
 
     @for_setup_visitors
@@ -152,7 +141,7 @@ class SetupRestore:
         note(filename=name)
         is_here = await form_text(request, "is_here") == "yes"
         prepare = _task_for_local if is_here else _task_for_stored
-        fields = {} if is_here else await _read_fields(request)
+        fields = {} if is_here else await read_fields(request)
         here = see_other(str(request.url_for(_HERE)))
         if await in_thread(_is_under_way, site):
             return here
@@ -179,8 +168,8 @@ class SetupRestore:
     ) -> Response:
         """What runs, or waits for a restart, or else what could be restored."""
         site = get_site(request)
-        fields = await _read_fields(request) if request.method == "POST" else {}
-        if error is not None and fields.get("address") and not isinstance(error, StoreError):
+        fields = await read_fields(request) if request.method == "POST" else {}
+        if error is not None and fields.get("kind") and not isinstance(error, StoreError):
             stored = await in_waiting_thread(_list_again, fields)
         latest = await in_thread(_find_latest, site)
         has_identity = site.settings.backup_identity is not None or bool(fields.get("identity"))
@@ -193,11 +182,9 @@ class SetupRestore:
             stored=stored,
             newest=newest,
             doubtful=_find_doubtful(stored) if stored else None,
-            fields={
-                name: value
-                for name, value in fields.items()
-                if name not in _SECRETS and not holds_secret_key(value)
-            },
+            fields=find_repeatable(fields),
+            kind=kind_of(fields.get("kind") or request.query_params.get("kind", "")),
+            kinds=list(Kind),
             can_be_overheard=can_be_overheard(request),
             local=await in_thread(list_backups, site),
             restore=await in_thread(restoring.restore_status, site),
@@ -275,7 +262,7 @@ def _task_for_stored(
     site: Site, object_name: str, visitor: Caller, **fields: str
 ) -> jobs.Task[PendingRestore]:
     keys = find_given_keys(site, fields["identity"], _KEY)
-    source = Source(_open_store(fields), keys)
+    source = Source(open_typed_store(fields), keys)
     try:
         require_readable(source, object_name)
     except KeyRequiredError as error:
@@ -288,29 +275,11 @@ def _task_for_stored(
     return tasks.staging_of_fetched(site, source, object_name, visitor.name, approve=approve)
 
 
-def _open_store(fields: dict[str, str]) -> BackupStore:
-    """Raises: InvalidInputError."""
-    if any(holds_secret_key(value) for name, value in fields.items() if name != "identity"):
-        raise InvalidInputError(
-            "A field of the storage holds the key to decrypt with.",
-            hint="What begins with AGE-SECRET-KEY-1 belongs into the field 'Key to decrypt with'. It was not "
-            "sent to the storage, which has a secret access key of its own.",
-            code="wrong_field",
-        )
-    text, endpoint = fields["address"], fields["endpoint"]
-    if endpoint and "endpoint=" not in text:
-        text += f"{'&' if '?' in text else '?'}endpoint={endpoint}"
-    address = parse_address(text)
-    given = zip(_NAMES[address.scheme], (fields["access_key"], fields["secret_key"]), strict=True)
-    credentials = {name: value for name, value in given if name is not None and value}
-    return open_store(address, credentials)
-
-
 def _list_stored(fields: dict[str, str]) -> StoredBackups:
     """Raises: InvalidInputError, also for a key that is none; StoreError."""
     if fields["identity"]:
         parse_identities(fields["identity"].splitlines(), _KEY)
-    return list_stored(_open_store(fields))
+    return list_stored(open_typed_store(fields))
 
 
 def _find_chosen(stored: StoredBackups, object_name: str, *, has_key: bool) -> StoredBackup | None:
@@ -332,14 +301,9 @@ def _holds_encrypted(stored: StoredBackups | None) -> bool:
 def _list_again(fields: dict[str, str]) -> StoredBackups | None:
     """What was there to choose from before something went wrong; None if that is it."""
     try:
-        return list_stored(_open_store(fields))
+        return list_stored(open_typed_store(fields))
     except FastCMSError:
         return None
-
-
-async def _read_fields(request: Request) -> dict[str, str]:
-    await read_form(request)
-    return {name: await form_text(request, name) for name in _FIELDS}
 
 
 def _find_latest(site: Site) -> Job | None:

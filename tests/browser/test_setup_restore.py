@@ -1,4 +1,4 @@
-"""A site comes back in the browser: from the set-up page of a new one, with a folder's address and a key."""
+"""A site comes back in the browser: from the set-up page of a new one, with a folder and a key."""
 
 import re
 from collections.abc import Iterator
@@ -64,14 +64,16 @@ def test_a_site_comes_back_on_the_set_up_page_of_a_new_one(
     page.get_by_role("button", name="Go on").click()
     assert find_barriers(page, "/admin/setup/restore") == []
     page.set_viewport_size(DESKTOP)
-    page.get_by_label("Address").fill(far.as_uri())
-    page.get_by_label("Secret key").fill("of no folder")
+    page.get_by_role("link", name="A folder").click()
+    page.get_by_label("Folder").fill(str(far))
     page.get_by_role("button", name="Show what is there").click()
     expect(page.get_by_role("radio")).to_be_checked()
-    expect(page.get_by_label("Secret key")).to_have_value("of no folder")  # which no answer repeats
     page.get_by_role("button", name="Fetch, check and prepare").click()
     expect(page.get_by_role("alert")).to_contain_text("there is no key to decrypt it with")
     page.get_by_label("Key to decrypt with").fill(str(KEY))
+    page.get_by_role("button", name="Show what is there").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_label("Key to decrypt with")).to_have_value(str(KEY))  # which no answer repeats
     page.get_by_role("button", name="Fetch, check and prepare").click()
     page.get_by_role("button", name="Restart now").click()
     expect(page).to_have_url(re.compile("/admin/login$"))

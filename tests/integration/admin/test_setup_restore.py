@@ -1,5 +1,6 @@
 """Restore a backup into a new site in the browser: who may, what is shown, and what is left afterwards."""
 
+import json
 import re
 import shutil
 import time
@@ -16,6 +17,7 @@ from pyrage.x25519 import Identity
 from fastcms.accounts import service as accounts
 from fastcms.accounts.dependencies import SESSION_COOKIE
 from fastcms.accounts.setup_visit import SETUP_COOKIE
+from fastcms.admin.storage_form import open_typed_store
 from fastcms.backups import encryption, receiving, restoring, service
 from fastcms.backups.backup_settings import change_settings, read_settings
 from fastcms.backups.engine.pending import PendingRestore
@@ -33,6 +35,9 @@ from tests.integration.admin.conftest import Browser
 
 PAGE = "/setup/restore"
 KEY = Identity.generate()
+SERVICE_ACCOUNT = json.dumps(
+    {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+)
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 
 
@@ -93,7 +98,7 @@ def restart(browser: Browser, settings: Settings) -> Browser:
 
 def test_without_the_code_nothing_is_shown_or_done(browser: Browser, new: Site, far: Path) -> None:
     assert "Restore from a backup" in browser.open("/setup").text
-    form = {"address": far.as_uri(), "filename": "backup_20250115_100000.zip"}
+    form = {"kind": "file", "path": str(far), "filename": "backup_20250115_100000.zip"}
     for path in (PAGE, f"{PAGE}/list", f"{PAGE}/start", f"{PAGE}/cancel", f"{PAGE}/restart"):
         shown = browser.open(path) if path == PAGE else browser.send(path, form, page=PAGE)
         assert "Set-up code" in shown.text
@@ -153,7 +158,7 @@ def test_a_newer_plain_one_is_doubted_and_with_a_key_not_suggested(
     name = f"backup_{utc_now() + timedelta(minutes=1):%Y%m%d_%H%M%S}.zip"
     shutil.copy(archive, far / name)
     for key, suggested in (("", name), (str(KEY), f"{archive.name}.age")):
-        fields = {"address": far.as_uri(), "identity": key, "filename": name}
+        fields = {"kind": "file", "path": str(far), "identity": key, "filename": name}
         listed = proven.send(f"{PAGE}/list", fields, page=PAGE).text
         assert re.findall(r'value="(backup_[^"]*)" checked', listed) == [suggested]
         assert listed.count("Not encrypted, and older ones are") == 1
@@ -164,7 +169,7 @@ def test_a_newer_plain_one_is_doubted_and_with_a_key_not_suggested(
 def test_an_encrypted_backup_is_listed_fetched_prepared_and_after_a_restart_one_logs_in(
     proven: Browser, new: Site, far: Path, archive: Path
 ) -> None:
-    fields = {"address": far.as_uri(), "identity": str(KEY)}
+    fields = {"kind": "file", "path": str(far), "identity": str(KEY)}
     listed = proven.send(f"{PAGE}/list", fields, page=PAGE)
     chosen = re.search(r'value="(backup_[^"]*)" checked', listed.text)
     assert chosen is not None
@@ -200,7 +205,7 @@ def test_an_encrypted_backup_is_listed_fetched_prepared_and_after_a_restart_one_
 
 
 def test_of_four_clicks_one_fetches(proven: Browser, new: Site, far: Path, archive: Path) -> None:
-    form = {"address": far.as_uri(), "identity": str(KEY), "filename": f"{archive.name}.age"}
+    form = {"kind": "file", "path": str(far), "identity": str(KEY), "filename": f"{archive.name}.age"}
     token = re.search(r'name="csrftoken" value="([^"]+)"', proven.open(PAGE).text)
     assert token is not None
 
@@ -227,7 +232,7 @@ def test_nothing_is_prepared_once_there_is_an_admin(
             accounts.create_account(session, "first@example.com", PASSWORD)
         return pending
 
-    form = {"address": far.as_uri(), "filename": "backup_20250115_100000.zip"}
+    form = {"kind": "file", "path": str(far), "filename": "backup_20250115_100000.zip"}
     if is_here:
         receiving.import_archive(new, far / "backup_20250115_100000.zip", "me")
         form = {"filename": service.list_backups(new)[0].filename, "is_here": "yes"}
@@ -240,17 +245,29 @@ def test_nothing_is_prepared_once_there_is_an_admin(
 
 
 def test_a_key_in_a_field_of_the_storage_is_noticed_and_not_repeated(proven: Browser, far: Path) -> None:
-    for name in ("address", "endpoint", "access_key", "secret_key"):
-        form = {"address": far.as_uri(), name: str(KEY).lower()}
+    for name in ("path", "endpoint", "access_key", "secret_key", "sas_token"):
+        form = {"kind": "file", "path": str(far), name: str(KEY).lower()}
         shown = proven.send(f"{PAGE}/list", form, page=PAGE).text
         assert "A field of the storage holds the key to decrypt with." in shown
         assert str(KEY).lower() not in shown.lower().replace("&#45;", "-")
 
 
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [
+        ({"kind": "s3", "folder": "site", "endpoint": "https://s3.example.com"}, "s3://copies/site"),
+        ({"kind": "gs", "secret_key": SERVICE_ACCOUNT}, "gs://copies"),
+        ({"kind": "az", "account": "mystorage", "secret_key": "a2V5"}, "az://copies"),
+    ],
+)
+def test_what_is_typed_names_a_place(typed: dict[str, str], place: str) -> None:
+    assert place in open_typed_store({"bucket": "copies", **typed}).place
+
+
 def test_words_are_those_of_a_page_where_a_key_is_missing(
     proven: Browser, new: Site, far: Path, archive: Path
 ) -> None:
-    fields = {"address": far.as_uri(), "filename": f"{archive.name}.age"}
+    fields = {"kind": "file", "path": str(far), "filename": f"{archive.name}.age"}
     assert "Those marked as encrypted need their key" in proven.send(f"{PAGE}/list", fields, page=PAGE).text
     refused = proven.send(f"{PAGE}/start", fields, page=PAGE).text
     assert "Fill in the field &#39;Key to decrypt with&#39;" in refused
@@ -267,7 +284,7 @@ def test_the_servers_own_key_is_used_where_none_is_typed(
     key_path.chmod(0o600)
     monkeypatch.setitem(new.settings.__dict__, "backup_identity", key_path)
     assert "Without one, the server's own is used" in proven.open(PAGE).text
-    fields = {"address": far.as_uri(), "filename": f"{archive.name}.age"}
+    fields = {"kind": "file", "path": str(far), "filename": f"{archive.name}.age"}
     proven.send(f"{PAGE}/start", fields, page=PAGE)
     assert wait_for_job(new).state == "succeeded"
 
@@ -286,7 +303,7 @@ def test_a_store_that_does_not_answer_is_not_asked_twice(
         raise StoreUnreachableError("No connection.", hint="Wait.")
 
     monkeypatch.setattr(FolderStore, "list", fail)
-    assert "No connection." in proven.send(f"{PAGE}/list", {"address": far.as_uri()}, page=PAGE).text
+    assert "No connection." in proven.send(f"{PAGE}/list", {"kind": "file", "path": str(far)}, page=PAGE).text
     assert len(asked) == 1
 
 
@@ -297,7 +314,7 @@ def test_of_many_the_newest_are_shown_and_none_from_the_future_is_suggested(
         (far / f"backup_20200101_0000{number:02}.zip").write_bytes(b"PK\x03\x04")
         (far / f"backup_20200101_0001{number:02}.zip").write_bytes(b"PK\x03\x04")
     (far / "backup_99981231_235959.zip").write_bytes(b"PK\x03\x04")
-    shown = proven.send(f"{PAGE}/list", {"address": far.as_uri()}, page=PAGE).text
+    shown = proven.send(f"{PAGE}/list", {"kind": "file", "path": str(far)}, page=PAGE).text
     assert len(re.findall(r'type="radio" name="filename"', shown)) == 100
     assert "These are the newest 100." in shown
     assert re.findall(r'value="(backup_[^"]*)" checked', shown) == [f"{archive.name}.age"]
@@ -306,12 +323,13 @@ def test_of_many_the_newest_are_shown_and_none_from_the_future_is_suggested(
 def test_what_goes_wrong_is_said_on_the_page_and_nothing_is_left(
     proven: Browser, new: Site, far: Path, archive: Path
 ) -> None:
-    fields = {"address": far.as_uri(), "filename": f"{archive.name}.age"}
+    fields = {"kind": "file", "path": str(far), "filename": f"{archive.name}.age"}
 
     def said(path: str, form: dict[str, str]) -> str:
         return proven.send(f"{PAGE}/{path}", form, page=PAGE).text
 
-    assert "This is no address of a store." in said("list", {"address": "nonsense"})
+    assert "Folder: write the whole path of a folder" in said("list", {"kind": "file", "path": "nonsense"})
+    assert "Bucket or container: write its name only" in said("list", {"bucket": "s3://my-backups"})
     assert "What was typed as the key holds no secret key" in said("list", fields | {"identity": "age1x"})
     assert "there is no key to decrypt it with" in said("start", fields)
     assert "There is no backup" in said("start", fields | {"filename": "backup_20200101_000000.zip"})
