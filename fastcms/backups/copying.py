@@ -114,6 +114,8 @@ def copy_to(site: Site, destination: Destination) -> list[Run]:
             runs.extend(_do_round(site, destination))  # what came before an error stays
     except BackupBusyError:
         pass
+    except StoreError as error:
+        _note_unusable(site, destination, error)
     except FastCMSError as error:
         _log_once(destination, error)
     except Exception as error:  # noqa: BLE001 - the next round may succeed
@@ -195,8 +197,11 @@ def _copy_all(there: _There) -> Iterator[Run]:
     site, destination = there.site, there.destination
     while not site.stopping.is_set() and destination in list_destinations(site):
         now = utc_now()
-        copy = find_next(update_list(site, destination, there.stored, now), now)
+        copies = update_list(site, destination, there.stored, now)
+        copy = find_next(copies, now)
         if copy is None or is_waiting(read_far_side(site, destination, now).next_try, now):
+            return
+        if not _has_newest(there, copies):  # the drive may have gone: the next look says so
             return
         try:  # before each: a round may last for days
             settings = require_known_settings(site, there.stored)
@@ -216,6 +221,12 @@ def _copy_all(there: _There) -> Iterator[Run]:
             )
         if latest is not None:
             yield history.run_of(latest)
+
+
+def _has_newest(there: _There, copies: list[Copy]) -> bool:
+    """Whether the newest copy is still there. Raises: StoreError."""
+    names = [copy.object_name for copy in copies if copy.state == CopyState.COPIED]
+    return not names or there.store.find(max(names)) is not None
 
 
 def _copy_one(there: _There, copy: Copy, settings: BackupSettings, watch: Callable[[Job], None]) -> Copy:
@@ -335,11 +346,7 @@ def _prune(there: _There) -> Iterator[Run]:
     found = read_far_side(site, destination, now)
     if site.stopping.is_set() or (found.prune_failed and now - found.prune_failed < _PRUNE_AGAIN):
         return
-    try:
-        run = prune_there(site, destination, there.store)
-    except StoreError as error:  # what is there cannot be told any more
-        _note_unusable(site, destination, error)
-        return
+    run = prune_there(site, destination, there.store)
     prune_failed = now if run is not None and run.state is JobState.FAILED else None
     if prune_failed != found.prune_failed:
         update = {"prune_failed": prune_failed}

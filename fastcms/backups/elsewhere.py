@@ -146,10 +146,12 @@ def find_problems(site: Site) -> list[str]:
 def _find_problem(state: DestinationState) -> str | None:
     failed = state.failed_copy
     if state.failing_since is not None:
-        return f"{state.place}: {state.reason} {state.hint}".strip()
-    if failed is not None:
-        return f"{state.place}: {failed.filename} could not be copied. {failed.reason} {failed.hint}".strip()
-    return None
+        text = f"{state.reason} {state.hint}"
+    elif failed is not None:
+        text = f"{failed.filename} could not be copied. {failed.reason} {failed.hint}"
+    else:
+        return None
+    return text.strip() if state.place in text else f"{state.place}: {text.strip()}"
 
 
 def mark_copies(states: Iterable[DestinationState]) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import time_machine
@@ -413,14 +414,17 @@ def test_an_error_that_nobody_expected_is_told_and_tried_ever_more_seldom(
 
 
 def test_what_every_round_finds_is_logged_once_for_each_destination(
-    make_site: Callable[..., Site], far: Path, caplog: pytest.LogCaptureFixture
+    make_site: Callable[..., Site], far: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    logged: list[str] = []
+    logger = SimpleNamespace(error=lambda message, **_others: logged.append(message))
+    monkeypatch.setattr(copying, "get_logger", lambda: logger)
     site = make_site(backup_destinations=f"file://{far} file://{far.parent}/other")
     history_path(site).unlink(missing_ok=True)
     history_path(site).mkdir(parents=True)
     for _ in range(3):
         copy_missing(site)
-    assert caplog.text.count("Reading the history of backups") == 2
+    assert sum("Reading the history of backups" in message for message in logged) == 2
 
 
 def test_one_process_at_a_time_looks_what_is_missing(make_site: Callable[..., Site]) -> None:
@@ -644,6 +648,28 @@ def test_a_folder_whose_drive_is_away_is_not_taken_for_the_destination(
     copy_missing(site)
     assert names_in(far) == [first.filename, second.filename]
     assert describe_status(site).is_safe
+
+
+def test_nothing_is_copied_after_a_drive_went_away_during_a_round(
+    make_site: Callable[..., Site], far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    for days in (2, 1, 0):
+        make_backup(site, NOON - days * DAY)
+    original = copying._copy_one
+
+    def copy_then_unmount(*arguments: object) -> Copy:
+        copied = original(*arguments)  # type: ignore[arg-type]
+        far.rename(far.with_name("drive"))
+        far.mkdir()
+        return copied
+
+    monkeypatch.setattr(copying, "_copy_one", copy_then_unmount)
+    copy_missing(site)
+    assert names_in(far) == []
+    copy_missing(site)
+    assert show_destination(site, the_destination(site).id).code == "store_emptied"
+    assert names_in(far) == []
 
 
 def test_a_place_that_was_emptied_on_purpose_is_filled_again_after_two_tests(
