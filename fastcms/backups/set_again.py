@@ -5,11 +5,10 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy.exc import SQLAlchemyError
 
-from fastcms.accounts.service import has_admin
 from fastcms.backups import history, restoring
 from fastcms.backups.backup_settings import read_settings
+from fastcms.backups.comparison import count_live
 from fastcms.backups.destinations import list_destinations
 from fastcms.backups.engine.pending import Kind
 from fastcms.backups.folder import try_to_see
@@ -36,14 +35,11 @@ class SetAgain(BaseModel):
 
 
 def is_nobodys(site: Site) -> bool:
-    """Whether there is no site here yet, or one that nobody is in charge of."""
+    """Whether there is no site here yet, or one without any account."""
     if not site.settings.database_path.exists():
         return True
-    try:
-        with site.database.read() as session:
-            return not has_admin(session)
-    except SQLAlchemyError:  # a damaged one was somebody's
-        return False
+    counts = count_live(site)  # which leaves the database closed in a command
+    return counts is not None and counts["accounts"] == 0  # a damaged one was somebody's
 
 
 def note_came_back(site: Site, filename: str, origin: Origin | None) -> None:

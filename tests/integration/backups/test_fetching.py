@@ -11,7 +11,7 @@ import time_machine
 from pyrage.x25519 import Identity
 from typer.testing import CliRunner
 
-from fastcms.backups import encryption, fetching, restoring, service, stored, tasks
+from fastcms.backups import encryption, fetching, receiving, restoring, service, stored, tasks
 from fastcms.backups.copies import Copy
 from fastcms.backups.engine.progress import Progress, ignore_progress
 from fastcms.backups.fetching import Source
@@ -263,6 +263,21 @@ def test_a_backup_that_is_known_byte_for_byte_as_made_here_needs_no_question(
     backup = receive(stopped, replace(source_of(far, KEY), sent=noted(encrypted)), encrypted)
     assert backup.kind is BackupKind.MANUAL
     restoring.stage_restore(stopped, backup.filename, "me", approved=None)
+
+
+def test_it_is_noted_which_of_the_keys_at_hand_has_opened_it(
+    stopped: Site, encrypted: Path, archive: Path, far: Path
+) -> None:
+    backup = receive(stopped, source_of(far, Identity.generate(), KEY), encrypted)
+    origin = receiving.find_origin(stopped, backup.filename)
+    assert origin is not None
+    assert origin.encrypted_to == [str(KEY.to_public())]
+    Path(backup.path).unlink()
+    shutil.copy(archive, far)
+    plain = receive(stopped, source_of(far, KEY), far / archive.name)
+    origin = receiving.find_origin(stopped, plain.filename)
+    assert origin is not None
+    assert origin.encrypted_to == []
 
 
 def test_a_backup_that_is_still_here_is_not_fetched(stopped: Site, encrypted: Path, archive: Path) -> None:
