@@ -83,9 +83,10 @@ def stage_restore(  # noqa: PLR0917 - Typer calls it by name
             service.require_site(site)
             answer = _restore(context, site, filename, now=now, yes=yes, as_json=as_json)
             sentence = ""
-        if is_nobodys:
-            name = str(answer["backup_filename"])
-            set_again.note_came_back(site, name, receiving.find_origin(site, name))
+        name = str(answer["backup_filename"])
+        origin = receiving.find_origin(site, name) if is_nobodys else None
+        if is_nobodys and (origin or is_elsewhere(filename)):
+            set_again.note_came_back(site, name, origin)
             missing = set_again.see_what_to_set_again(site)
             answer["set_again"] = [thing.model_dump() for thing in missing]
         if as_json:
