@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from fastcms.age_keys import parse_recipients, read_identities
 from fastcms.backups import history, jobs
-from fastcms.backups.backup_settings import BackupSettings
+from fastcms.backups.backup_settings import BackupSettings, changed_settings
 from fastcms.backups.copies import Copy, CopyState, changed, list_copies, save_copies
 from fastcms.backups.copy_list import (
     find_lost,
@@ -138,7 +138,7 @@ def _log_once(destination: Destination, error: FastCMSError) -> None:
 def _do_round(site: Site, destination: Destination) -> Iterator[Run]:
     now = utc_now()
     found = read_far_side(site, destination, now)
-    if found.code in _UNKNOWN_SETTINGS and _are_settings_known(site):
+    if found.code in _UNKNOWN_SETTINGS and _are_settings_known(site, found.code):
         try_again(site, destination, now)  # somebody has mended them, and waits for no pause to end
         found = read_far_side(site, destination, now)
     if is_waiting(found.next_try, now):
@@ -153,10 +153,13 @@ def _do_round(site: Site, destination: Destination) -> Iterator[Run]:
         yield from _prune(there)
 
 
-def _are_settings_known(site: Site) -> bool:
+def _are_settings_known(site: Site, code: str | None) -> bool:
     with suppress(ConfigError):
-        require_known_settings(site)
-        return True
+        settings = require_known_settings(site)
+        # What made them unknown may lie at the destination: only a choice ends that.
+        return (
+            code != "encryption_lost" or bool(settings.encrypt_to) or "encrypt_to" in changed_settings(site)
+        )
     return False
 
 

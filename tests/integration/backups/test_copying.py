@@ -358,7 +358,10 @@ def test_a_site_that_came_back_without_its_keys_copies_nothing_in_plain_beside_w
     site = make_site()
     make_backup(site, NOON - HOUR)
     assert copy_missing(site) == []
-    assert show_destination(site, the_destination(site).id).code == "encryption_lost"
+    refused = show_destination(site, the_destination(site).id)
+    assert refused.code == "encryption_lost"
+    copy_missing(site)
+    assert show_destination(site, the_destination(site).id) == refused  # it is not asked again and again
     change_settings(site, {"encrypt_to": [str(Identity.generate().to_public())]})
     copy_missing(site)
     assert names_in(far) == ["backup_20261101_020000.zip.age", "backup_20261123_110000.zip.age"]
