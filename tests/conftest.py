@@ -91,6 +91,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
+def far(tmp_path: Path) -> Path:
+    """An empty folder that backups are copied to."""
+    folder = tmp_path / "far"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def stopped(settings: Settings) -> Site:
     """A site with one backup, not running."""
     site = new_site(settings)

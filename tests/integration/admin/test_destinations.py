@@ -25,13 +25,6 @@ PLAINLY = {"unencrypted": "yes"}
 
 
 @pytest.fixture
-def far(tmp_path: Path) -> Path:
-    folder = tmp_path / "far"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def page(site: Site, far: Path) -> str:
     """The page of a destination that has a copy of a backup."""
     destination = add_destination(site, far.as_uri(), {})

@@ -16,13 +16,6 @@ KEY = Identity.generate()
 
 
 @pytest.fixture
-def far(tmp_path: Path) -> Path:
-    folder = tmp_path / "far"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def destination(site: Site, far: Path) -> str:
     return add_destination(site, far.as_uri(), {}).id
 
