@@ -66,10 +66,11 @@ def staging(site: Site, filename: str, requested_by: str, *, approved: Origin | 
         get_logger().info("restore staged", backup=pending.backup_filename, by=requested_by)
         return pending
 
-    def describe(pending: PendingRestore) -> StagedRestore:
-        return StagedRestore(backup_filename=pending.backup_filename)
+    return Task(JobKind.RESTORE, requested_by, work, _describe_staged, filename)
 
-    return Task(JobKind.RESTORE, requested_by, work, describe, filename)
+
+def _describe_staged(pending: PendingRestore) -> StagedRestore:
+    return StagedRestore(backup_filename=pending.backup_filename)
 
 
 def verifying(
@@ -151,14 +152,11 @@ def staging_of_fetched(
         get_logger().info("restore staged", backup=backup.filename, place=source.store.place, by=requested_by)
         return pending
 
-    def describe(pending: PendingRestore) -> StagedRestore:
-        return StagedRestore(backup_filename=pending.backup_filename)
-
     return Task(
         JobKind.RESTORE,
         requested_by,
         work,
-        describe,
+        _describe_staged,
         filename_of(object_name),
         place=source.store.place,
     )

@@ -39,13 +39,6 @@ S3 = {
 }
 
 
-@pytest.fixture
-def far(tmp_path: Path) -> Path:
-    folder = tmp_path / "far"
-    folder.mkdir()
-    return folder
-
-
 def test_an_added_destination_is_listed_with_how_it_was_found(
     client: TestClient, site: Site, far: Path
 ) -> None:
